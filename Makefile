@@ -1,0 +1,78 @@
+# Everything Stackpin needs, from a bare Debian 12/13 or Ubuntu 24.04 machine (as root for the lab).
+#   make demo       the whole story on real hosts of your own machine
+#   make test       lint, types, unit, lab (real hosts) and browser tests
+#   make test-fast  lint, types and unit tests only: no host, under a minute
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LAB_PACKAGES := debootstrap systemd-container iptables iproute2 openssh-client openssl git
+TEST_PACKAGES := chromium chromium-driver
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup system browser artifacts lint test test-fast test-unit test-lab test-browser demo bench lock clean
+
+help:
+	@sed -n '2,4s/^# *//p' Makefile
+
+# --- set-up, cached between runs ------------------------------------------------------------
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version). Set PYTHON=..."; exit 3; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || tools/apt-install python3-venv
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --require-hashes -r requirements-dev.lock
+	$(BIN)/pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+system:
+	@tools/apt-install $(LAB_PACKAGES)
+
+browser:
+	@tools/apt-install $(TEST_PACKAGES)
+
+artifacts: setup
+	@$(BIN)/python -m stackpin.lab.apps.crm.build --out artifacts/crm
+
+# --- checks -----------------------------------------------------------------------------------
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test-unit: setup
+	$(BIN)/pytest -q tests/unit
+
+test-fast: lint test-unit
+
+test-lab: setup system artifacts
+	$(BIN)/pytest -q tests/lab
+
+test-browser: setup browser
+	$(BIN)/pytest -q tests/browser
+
+# One pytest for all, so that its closing line counts every test.
+test: lint system browser artifacts
+	$(BIN)/pytest -q tests/unit tests/browser tests/lab
+
+demo: setup system artifacts
+	@$(BIN)/python -m stackpin.lab.demo
+
+bench: setup system artifacts
+	$(BIN)/python -m tests.bench
+
+# --- upkeep -----------------------------------------------------------------------------------
+# Needs uv (https://docs.astral.sh/uv/). No index address is written into the lock files.
+LOCK := uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-annotate --no-header
+lock:
+	$(LOCK) -o requirements.lock
+	$(LOCK) --extra dev -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) artifacts .cache .mypy_cache .pytest_cache .ruff_cache
