@@ -1,0 +1,173 @@
+"""Join a plan and what the hosts say about themselves into one drift report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["DriftReport", "Finding", "HostDrift", "PendingOp", "build"]
+
+
+@dataclass(frozen=True)
+class PendingOp:
+    """An operation that would change the host: one `diff` line per line shown, without newline."""
+
+    name: str
+    summary: tuple[str, ...]
+    diff: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something the host itself reports as not being as it was left."""
+
+    code: str
+    message: str
+    expected: str
+    found: str
+
+
+@dataclass(frozen=True)
+class HostDrift:
+    """One host: `error` is set when it could not be checked completely, then it is not in sync."""
+
+    release_now: str | None
+    release_wanted: str | None
+    pending: tuple[PendingOp, ...] = ()
+    conditional: tuple[str, ...] = ()
+    in_sync_ops: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    error: str | None = None
+
+    @property
+    def drifted(self) -> bool:
+        """Whether something differs. Operations that only follow others do not count alone."""
+        return bool(self.pending or self.findings)
+
+
+@dataclass(frozen=True)
+class DriftReport:
+    """The drift of one stack on every host asked about; `created` is ISO 8601 UTC."""
+
+    inventory: str
+    stack: str
+    created: str
+    hosts: Mapping[str, HostDrift]
+
+    @property
+    def exit_code(self) -> int:
+        """0 in sync, 2 drift, 1 when a host could not be checked: that outranks drift.
+
+        No host at all is an error as well: nothing was compared.
+        """
+        if not self.hosts or any(host.error for host in self.hosts.values()):
+            return 1
+        return 2 if any(host.drifted for host in self.hosts.values()) else 0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as JSON values; the shape is documented in docs/commands/drift.md."""
+        words = {0: "in sync", 1: "not checked", 2: "drift"}
+        return {
+            "version": 1,
+            "inventory": self.inventory,
+            "stack": self.stack,
+            "created": self.created,
+            "result": words[self.exit_code],
+            "hosts": {name: _host_json(host) for name, host in self.hosts.items()},
+        }
+
+
+def build(
+    *,
+    inventory: str,
+    stack: str,
+    created: str,
+    plan: Mapping[str, Any],
+    inspections: Mapping[str, Mapping[str, Any] | str],
+) -> DriftReport:
+    """Make the report from a plan (its JSON) and each host's `inspect` answer, or error text.
+
+    Every host named by either side appears. A host that one side could not check is in error, with
+    what the other side did find kept beside it.
+    """
+    planned: Mapping[str, Any] = plan.get("hosts") or {}
+    hosts = {
+        name: _host(planned.get(name), inspections.get(name))
+        for name in sorted({*planned, *inspections})
+    }
+    return DriftReport(inventory, stack, created, hosts)
+
+
+def _host(
+    planned: Mapping[str, Any] | None, inspection: Mapping[str, Any] | str | None
+) -> HostDrift:
+    problems = []
+    if planned is None:
+        problems.append("the plan has nothing about this host")
+    elif planned.get("error"):
+        problems.append(str(planned["error"]))
+    if inspection is None:
+        problems.append("the host was not inspected")
+    elif isinstance(inspection, str):
+        problems.append(inspection)
+    ops = list((planned or {}).get("ops") or [])
+    found = [] if not isinstance(inspection, Mapping) else inspection.get("findings") or []
+    return HostDrift(
+        release_now=(planned or {}).get("release_now"),
+        release_wanted=(planned or {}).get("release_wanted"),
+        pending=tuple(_pending(op) for op in ops if op.get("verdict") == "change"),
+        conditional=tuple(str(op["name"]) for op in ops if op.get("verdict") == "conditional"),
+        in_sync_ops=tuple(str(op["name"]) for op in ops if op.get("verdict") == "no-change"),
+        findings=tuple(_finding(item) for item in found),
+        error="; ".join(dict.fromkeys(problems)) or None,
+    )
+
+
+def _pending(op: Mapping[str, Any]) -> PendingOp:
+    changes = op.get("changes") or []
+    return PendingOp(
+        name=str(op["name"]),
+        summary=tuple(_summary(change) for change in changes),
+        diff=tuple(str(line).rstrip("\n") for change in changes for line in change.get("diff", ())),
+    )
+
+
+def _summary(change: Mapping[str, Any]) -> str:
+    """Say one change in a line; the two sides of a secret are never shown."""
+    what = f"{change.get('kind', 'change')} {change.get('subject', '')}".strip()
+    if change.get("secret"):
+        return f"{what}: differs (secret, not shown)"
+    before, after = change.get("before"), change.get("after")
+    if before is None and after is None:
+        return what
+    return f"{what}: {_side(before)} -> {_side(after)}"
+
+
+def _side(value: object) -> str:
+    return "absent" if value is None else str(value)
+
+
+def _finding(item: Mapping[str, Any]) -> Finding:
+    return Finding(
+        code=str(item.get("code", "unknown")),
+        message=str(item.get("message", "")),
+        expected=str(item.get("expected", "")),
+        found=str(item.get("found", "")),
+    )
+
+
+def _host_json(host: HostDrift) -> dict[str, Any]:
+    return {
+        "result": "not checked" if host.error else "drift" if host.drifted else "in sync",
+        "error": host.error,
+        "release_now": host.release_now,
+        "release_wanted": host.release_wanted,
+        "pending": [
+            {"name": op.name, "summary": list(op.summary), "diff": list(op.diff)}
+            for op in host.pending
+        ],
+        "conditional": list(host.conditional),
+        "in_sync": len(host.in_sync_ops),
+        "findings": [vars(finding) for finding in host.findings],
+    }

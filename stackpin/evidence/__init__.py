@@ -1,0 +1,1 @@
+"""What a deployment leaves behind as proof: written once, checkable later without any host."""
