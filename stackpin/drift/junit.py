@@ -20,7 +20,7 @@ def junit_xml(report: DriftReport) -> str:
     Drift is a failure with the diff as its text, a host that could not be checked is an error.
     """
     root = ElementTree.Element(
-        "testsuites", name=f"stackpin drift {report.inventory} {report.stack}"
+        "testsuites", name=_clean(f"stackpin drift {report.inventory} {report.stack}")
     )
     for name, host in report.hosts.items():
         _suite(root, report, name, host)

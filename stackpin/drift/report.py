@@ -66,7 +66,7 @@ class DriftReport:
         return 2 if any(host.drifted for host in self.hosts.values()) else 0
 
     def as_json(self) -> dict[str, Any]:
-        """Return the report as JSON values; the shape is documented in docs/commands/drift.md."""
+        """Return the report as JSON values; `result` is in sync, drift or not checked."""
         words = {0: "in sync", 1: "not checked", 2: "drift"}
         return {
             "version": 1,

@@ -53,7 +53,7 @@ def directory_name(record: Record) -> str:
 
 
 def write(root: Path, record: Record) -> Path:
-    """Write `record` below `root` (``root/<inventory>/<stack>/<time>-<version>/``); return the path.
+    """Write `record` to ``root/<inventory>/<stack>/<time>-<version>/``; return that path.
 
     Directories are 0700, files 0600, every text goes through the redactor. Everything is written
     and synced in a hidden directory first and renamed last, so a killed tool leaves no half record.
