@@ -1,0 +1,98 @@
+"""The only place of the host program that runs other programs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from stackpin.host.errors import failed
+
+__all__ = ["Result", "run"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a program answered."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def ok(self) -> bool:
+        """True when the exit status was 0."""
+        return self.code == 0
+
+    def last_line(self) -> str:
+        """The last non-empty line it wrote, errors first: the best short reason there is."""
+        lines = [line for line in (self.out + "\n" + self.err).splitlines() if line.strip()]
+        return lines[-1].strip() if lines else f"exit status {self.code}"
+
+
+def run(
+    argv: Sequence[str],
+    input: str | bytes | None = None,  # noqa: A002 (the name subprocess taught everybody)
+    timeout: float = 60.0,
+    *,
+    check: bool = True,
+    env: Mapping[str, str] | None = None,
+    cwd: str | os.PathLike[str] | None = None,
+    user: str | None = None,
+) -> Result:
+    """Run a program by name (never through a shell) and return its answer as text.
+
+    timeout: seconds, after which the program is killed. env: added to a small fixed environment
+    (never argv: a process list is public). user: run as this user and its primary group only.
+    check: raise when the exit status is not 0.
+
+    Raises HostError(error): not found, timed out or, with `check`, not successful.
+    """
+    data = input.encode() if isinstance(input, str) else input
+    environment = {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "LC_ALL": "C.UTF-8",
+        "SYSTEMD_PAGER": "",
+        "SYSTEMD_COLORS": "0",
+        **(env or {}),
+    }
+    identity: dict[str, object] = {}
+    if user is not None and os.geteuid() == 0:
+        identity = {"user": user, "group": _primary_group(user), "extra_groups": ()}
+    stdin = {"input": data} if data is not None else {"stdin": subprocess.DEVNULL}
+    try:
+        done = subprocess.run(  # type: ignore[call-overload]
+            list(argv),
+            capture_output=True,
+            timeout=timeout,
+            env=environment,
+            cwd=cwd,
+            check=False,
+            **stdin,
+            **identity,
+        )
+    except FileNotFoundError as error:
+        raise failed(f"{argv[0]}: no such program on this host; install it") from error
+    except subprocess.TimeoutExpired as error:
+        raise failed(f"{_show(argv)}: no answer within {timeout:g} s") from error
+    result = Result(
+        done.returncode,
+        done.stdout.decode("utf-8", "replace"),
+        done.stderr.decode("utf-8", "replace"),
+    )
+    if check and not result.ok:
+        raise failed(
+            f"{_show(argv)}: exit status {result.code}: {result.last_line()}", code=result.code
+        )
+    return result
+
+
+def _show(argv: Sequence[str]) -> str:
+    return " ".join(argv[:4]) + (" ..." if len(argv) > 4 else "")
+
+
+def _primary_group(user: str) -> int:
+    import pwd
+
+    return pwd.getpwnam(user).pw_gid
