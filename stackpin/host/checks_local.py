@@ -1,0 +1,241 @@
+"""The checks that look at the host itself; each takes a Check and a Probe.
+
+Each returns (ok, expected, got). They may raise HostError, OSError, ValueError or KeyError (a name
+that cannot be filled in): checks.py turns those into failed results.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stackpin.host import owners, sqlite_db, system
+from stackpin.host.masking import Masker
+from stackpin.host.stack import Stack
+
+SHOWN = 300
+LOG_PATTERN = r"(?i)\b(panic|fatal|traceback)\b"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a check is run against. `port` and `slot` are None outside a slot; `timeout` seconds."""
+
+    stack: Stack
+    slot: str | None
+    port: int | None
+    env: Mapping[str, str]
+    version: str | None
+    timeout: float
+    mask: Masker
+
+    def fill(self, text: str) -> str:
+        """Replace {port}, {slot} and {stack}. Raises KeyError when one is used but unknown."""
+        known = {"port": self.port, "slot": self.slot, "stack": self.stack.name}
+
+        def value(match: re.Match[str]) -> str:
+            found = known[match.group(1)]
+            if found is None:
+                raise KeyError(f"{{{match.group(1)}}}")
+            return str(found)
+
+        return re.sub(r"\{(port|slot|stack)\}", value, text)
+
+    def unit(self, check: Mapping[str, Any]) -> str:
+        """Name the unit a check is about: its own, or the slot's."""
+        return self.fill(str(check.get("unit") or "{stack}@{slot}.service"))
+
+    def show(self, text: str) -> str:
+        """`text` masked, on one line, cut to what fits a result."""
+        return " ".join(self.mask(text).split())[:SHOWN]
+
+
+Verdict = tuple[bool, str, str]
+
+
+def tcp(check: Mapping[str, Any], probe: Probe) -> Verdict:
+    """`address` (default loopback) accepts a connection on `port` (default the slot's)."""
+    port = check.get("port") or probe.fill("{port}")
+    address = str(check.get("address") or "127.0.0.1")
+    expected = f"{address}:{port} accepts"
+    try:
+        socket.create_connection((address, int(port)), probe.timeout).close()
+    except OSError as problem:
+        return False, expected, str(problem)
+    return True, expected, "accepts"
+
+
+def systemd(check: Mapping[str, Any], probe: Probe) -> Verdict:
+    """Pass when `unit` (default the slot's) is in `state` (default active)."""
+    unit, state = probe.unit(check), str(check.get("state") or "active")
+    fields = system.run(
+        ["systemctl", "show", unit, "-p", "ActiveState,SubState,Result,NRestarts"],
+        timeout=probe.timeout,
+    ).out
+    found = dict(line.split("=", 1) for line in fields.splitlines() if "=" in line)
+    got = "{ActiveState} ({SubState}), result {Result}".format_map(_Unknown(found))
+    if found.get("NRestarts", "0") not in {"", "0"}:
+        got += f", {found['NRestarts']} restarts"
+    return found.get("ActiveState") == state, f"{unit} {state}", got
+
+
+def disk(check: Mapping[str, Any], probe: Probe) -> Verdict:
+    """`free_mb` MiB and `free_inodes` are free where `path` (default the stack's data) is."""
+    path = Path(probe.fill(str(check.get("path") or probe.stack.data)))
+    need_mb, need_inodes = int(check.get("free_mb") or 0), int(check.get("free_inodes") or 0)
+    found_mb, found_inodes = free(path)
+    ok = found_mb >= need_mb and (found_inodes is None or found_inodes >= need_inodes)
+    got = f"{found_mb} MiB, {'any number of' if found_inodes is None else found_inodes} inodes"
+    return ok, f"{need_mb} MiB and {need_inodes} inodes free at {path}", got
+
+
+def free(path: Path) -> tuple[int, int | None]:
+    """MiB and inodes an ordinary user may still use at `path` or its nearest existing parent.
+
+    Inodes are None on file systems that do not count them (btrfs).
+    """
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize // 2**20, found.f_favail if found.f_files else None
+
+
+def memory(check: Mapping[str, Any], _probe: Probe) -> Verdict:
+    """At least `available_mb` MiB of memory can be had without swapping."""
+    need, found = int(check.get("available_mb") or 64), available_mb()
+    return found >= need, f"{need} MiB of memory available", f"{found} MiB"
+
+
+def available_mb() -> int:
+    """MiB the kernel calls MemAvailable."""
+    text = Path("/proc/meminfo").read_text(encoding="ascii")
+    match = re.search(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)
+    return int(match.group(1)) // 1024 if match else 0
+
+
+def permissions(check: Mapping[str, Any], probe: Probe) -> Verdict:
+    """`path` has the `mode` (octal text), `user` and `group` that are named."""
+    path = Path(probe.fill(str(check["path"])))
+    wanted = {key: str(check[key]) for key in ("mode", "user", "group") if check.get(key)}
+    if "mode" in wanted:
+        wanted["mode"] = f"{int(wanted['mode'], 8):04o}"
+    expected = f"{path} " + " ".join(wanted.values())
+    if not path.exists():
+        return False, expected, "absent"
+    found = owners.of(path)
+    got = " ".join(found[key] for key in wanted)
+    return all(found[key] == value for key, value in wanted.items()), expected, got
+
+
+def log(check: Mapping[str, Any], probe: Probe) -> Verdict:
+    """At most `max` lines of the unit's log since it last started match `pattern`."""
+    unit, most = probe.unit(check), int(check.get("max") or 0)
+    pattern = re.compile(str(check.get("pattern") or LOG_PATTERN))
+    expected = f"at most {most} lines like {pattern.pattern} in the log of {unit}"
+    shown = system.run(
+        ["systemctl", "show", unit, "-p", "InvocationID", "--value"], timeout=probe.timeout
+    )
+    invocation = shown.out.strip()
+    if not invocation:
+        return False, expected, "the unit has not run"
+    text = system.run(
+        ["journalctl", "-q", "-o", "cat", "-n", "5000", f"_SYSTEMD_INVOCATION_ID={invocation}"],
+        timeout=probe.timeout,
+    ).out
+    bad = [line for line in text.splitlines() if pattern.search(line)]
+    last = f", the last: {probe.show(bad[-1])}" if bad else ""
+    return len(bad) <= most, expected, f"{len(bad)} lines{last}"
+
+
+def sqlite(check: Mapping[str, Any], probe: Probe) -> Verdict:
+    """Pass when the database at `path` is intact and has what is asked:
+
+    `tables`, `min_tables`, `schema_version`.
+    """
+    named = check.get("path") or probe.stack.database
+    if not named:
+        raise KeyError("database")
+    path, wanted = Path(probe.fill(str(named))), check.get("schema_version")
+    if not path.is_file():
+        return False, f"{path} to be there", "absent"
+    with closing(sqlite_db.open_read_only(path, probe.timeout)) as db:
+        intact = "ok" if check.get("integrity") is False else sqlite_db.integrity(db)
+        tables = sqlite_db.table_names(db)
+        version = sqlite_db.schema_version(db)
+    missing = sorted(set(check.get("tables") or ()) - set(tables))
+    least = int(check.get("min_tables") or 0)
+    expected, got = [f"{path} ok"], [intact, f"{len(tables)} tables"]
+    if least:
+        expected.append(f"at least {least} tables")
+    if missing:
+        got.append(f"no table {', '.join(missing)}")
+    if wanted is not None:
+        expected.append(f"schema {wanted}")
+        got.append(f"schema {version}")
+    ok = intact == "ok" and not missing and len(tables) >= least
+    ok = ok and (wanted is None or str(wanted) == version)
+    return ok, ", ".join(expected), ", ".join(got)
+
+
+def certificate(check: Mapping[str, Any], probe: Probe) -> Verdict:
+    """Pass when what `address`:`port` serves is for `server_name`, and for `days` more."""
+    days, name = float(check.get("days") or 0), check.get("server_name")
+    address = (str(check.get("address") or "127.0.0.1"), int(check.get("port") or 443))
+    context = ssl.create_default_context()
+    # Who signed it is not asked here: a self-signed one is pinned by the operator instead.
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with (
+        socket.create_connection(address, probe.timeout) as plain,
+        context.wrap_socket(plain, server_hostname=str(name) if name else None) as secured,
+    ):
+        der = secured.getpeercert(binary_form=True) or b""
+    fields = ["openssl", "x509", "-noout", "-enddate"]
+    if name:
+        fields += ["-checkhost", str(name)]
+    pem = ssl.DER_cert_to_PEM_cert(der)
+    shown = system.run(fields, input=pem, timeout=probe.timeout, check=False).out
+    ends = re.search(r"^notAfter=(.*)$", shown, re.MULTILINE)
+    if not ends:
+        raise ValueError(f"openssl could not read the certificate: {shown.strip()}")
+    left = (ssl.cert_time_to_seconds(ends.group(1)) - time.time()) / 86400
+    fits = "does NOT match" not in shown
+    got = f"{left:.1f} days left" + ("" if fits else f", not for {name}")
+    return left >= days and fits, f"a certificate valid for {days:g} days", got
+
+
+def command(check: Mapping[str, Any], probe: Probe) -> Verdict:
+    """`argv` (no shell) ends with `status` and prints every text in `contains`."""
+    argv = [probe.fill(str(part)) for part in check["argv"]]
+    done = system.run(argv, timeout=probe.timeout, check=False)
+    code, parts = int(check.get("status") or 0), [str(part) for part in check.get("contains") or ()]
+    expected = ", ".join([f"exit {code}", *(f"output with {part!r}" for part in parts)])
+    output = done.out + done.err
+    ok = done.code == code and all(part in output for part in parts)
+    return ok, probe.mask(expected), f"exit {done.code}: {probe.show(output)}"
+
+
+class _Unknown(dict[str, str]):
+    def __missing__(self, key: str) -> str:
+        return "unknown"
+
+
+KINDS: dict[str, Callable[[dict[str, Any], Probe], Verdict]] = {
+    "tcp": tcp,
+    "systemd": systemd,
+    "disk": disk,
+    "memory": memory,
+    "permissions": permissions,
+    "log": log,
+    "sqlite": sqlite,
+    "certificate": certificate,
+    "command": command,
+}
