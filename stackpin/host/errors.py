@@ -33,20 +33,20 @@ class HostError(Exception):
 
 
 def failed(message: str, **detail: object) -> HostError:
-    """An unexpected failure on the way."""
+    """Make the error for an unexpected failure on the way."""
     return HostError("error", message, detail)
 
 
 def refused(message: str, **detail: object) -> HostError:
-    """The command was not begun: nothing was touched."""
+    """Make the error of a command that was not begun: nothing was touched."""
     return HostError("refused", message, detail)
 
 
 def gate_failed(message: str, **detail: object) -> HostError:
-    """A release did not prove itself."""
+    """Make the error of a release that did not prove itself."""
     return HostError("gate", message, detail)
 
 
 def broken(message: str, **detail: object) -> HostError:
-    """What serves now is not known to be good: somebody must look."""
+    """Make the error for a service not known to be good: somebody must look."""
     return HostError("broken", message, detail)

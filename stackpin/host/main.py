@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stackpin.host.errors import HostError, failed, refused
+from stackpin.host.lock import require_token
 from stackpin.host.progress import say
 from stackpin.host.stack import Stack
 
@@ -87,8 +88,6 @@ def perform(name: str, stack_name: str, payload: dict[str, Any]) -> dict[str, An
     if not command.bare:
         stack.require()
     if command.changes:
-        from stackpin.host.lock import require_token
-
         token = payload.get("lock_token") or os.environ.get("STACKPIN_LOCK_TOKEN")
         require_token(stack, token)
     module = importlib.import_module(f"stackpin.host.{command.module}")
@@ -110,7 +109,7 @@ def main(argv: list[str] | None = None) -> int:
         code = 0
     except HostError as error:
         answer, code = _problem(error), error.exit_code
-    except Exception as error:  # noqa: BLE001 (the caller must always get its one document)
+    except Exception as error:
         unexpected = failed(f"{type(error).__name__}: {error}", where=_place(error))
         answer, code = _problem(unexpected), unexpected.exit_code
     _emit(answer)

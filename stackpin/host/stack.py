@@ -21,7 +21,7 @@ _NAME = re.compile(r"^[a-z][a-z0-9-]{0,30}$")
 
 
 def host_root() -> Path:
-    """The directory that stands for `/` (only tests set another one)."""
+    """Return the directory that stands for `/` (only tests set another one)."""
     return Path(os.environ.get("STACKPIN_ROOT") or "/")
 
 
@@ -92,7 +92,7 @@ class Stack:
     def from_json(cls, name: str, data: dict[str, Any], *, installed: bool = True) -> Stack:
         """Build from the HostStack document; keys not known here are ignored."""
         known = {f.name for f in fields(cls)} - {"name", "installed", "gate", "checks", "pinned"}
-        values = {key: value for key, value in data.items() if key in known}
+        values = {k: v for k, v in data.items() if k in known and v is not None}
         gate_keys = {f.name for f in fields(GateSettings)}
         gate = {k: v for k, v in (data.get("gate") or {}).items() if k in gate_keys}
         values.setdefault("opt", f"/opt/{name}")
@@ -127,7 +127,7 @@ class Stack:
         return self.kind == "static"
 
     def unit(self, slot: str) -> str:
-        """The systemd unit of a slot."""
+        """Name the systemd unit of a slot."""
         return f"{self.name}@{slot}.service"
 
     def unit_file(self, slot: str) -> Path:

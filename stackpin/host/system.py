@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ class Result:
         return self.code == 0
 
     def last_line(self) -> str:
-        """The last non-empty line it wrote, errors first: the best short reason there is."""
+        """Return the last non-empty line it wrote: the best short reason there is."""
         lines = [line for line in (self.out + "\n" + self.err).splitlines() if line.strip()]
         return lines[-1].strip() if lines else f"exit status {self.code}"
 
@@ -93,6 +94,4 @@ def _show(argv: Sequence[str]) -> str:
 
 
 def _primary_group(user: str) -> int:
-    import pwd
-
     return pwd.getpwnam(user).pw_gid
