@@ -59,7 +59,7 @@ class LazyGroup(click.Group):
         """Return the command names in the order of the table."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return the command called `cmd_name`, or None."""
         entry = COMMANDS.get(cmd_name)
         if entry is None:

@@ -82,7 +82,8 @@ def target(body: Body) -> Callable[..., None]:
 
 def assume_yes(body: Body) -> Body:
     """Give a command --yes, passed on as `yes: bool`."""
-    return click.option("--yes", "-y", is_flag=True, help="Do not ask.")(body)
+    option: Callable[[Body], Body] = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+    return option(body)
 
 
 def parse_data(pairs: tuple[str, ...]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class Output:
     def line(self, text: str = "") -> None:
         """Print one plain line (or several) to stdout; to stderr with --json. No markup."""
         stream = sys.stderr if self.as_json else sys.stdout
-        print(redact(text), file=stream, flush=True)  # noqa: T201 - this is the printer
+        print(redact(text), file=stream, flush=True)
 
     def note(self, text: str) -> None:
         """Print a line to stderr in both modes: a warning or a hint."""

@@ -58,7 +58,7 @@ class Session:
 
     def data(self, host: str) -> dict[str, Any]:
         """Return all variables of `host`, as pyinfra merges them."""
-        return dict(self._pyinfra_host(host).data.dict())
+        return dict(self.pyinfra_host(host).data.dict())
 
     def remote(self, host: str) -> Remote:
         """Return the open connection to `host`."""
@@ -118,7 +118,7 @@ class Session:
     @contextmanager
     def fresh(self, host: str) -> Iterator[Remote]:
         """Open a second SSH connection to `host`: proof that the way in still works."""
-        pyinfra_host = self._pyinfra_host(host)
+        pyinfra_host = self.pyinfra_host(host)
         first = pyinfra_host.connector
         connector = pyinfra_host.connector_cls(self.state, pyinfra_host)
         pyinfra_host.connector = connector
@@ -147,7 +147,8 @@ class Session:
         for remote in self._remotes.values():
             remote.close()
 
-    def _pyinfra_host(self, host: str) -> Host:
+    def pyinfra_host(self, host: str) -> Host:
+        """Return pyinfra's object for `host`."""
         found = self.state.inventory.get_host(host)
         if not isinstance(found, Host):
             raise Refused(f"{host}: not in {self.inventory}")

@@ -1,0 +1,179 @@
+"""Deploy files run as pyinfra's command line runs them, with every result kept and none printed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.operations import run_ops
+from pyinfra.api.state import State, StateStage
+from pyinfra.context import ctx_config, ctx_host
+from pyinfra_cli.exceptions import UnexpectedExternalError
+from pyinfra_cli.util import load_deploy_file
+
+from stackpin.engine.predict import verdict
+from stackpin.engine.session import Session
+from stackpin.engine.state import active, load_inventory, new_state
+from stackpin.errors import Refused, StackpinError
+
+__all__ = ["DeployRun", "OpResult", "execute", "prepared"]
+
+# Seconds one command of a deploy may take; an apt install on a slow line is the longest.
+COMMAND_TIMEOUT = 600
+OVERRIDES = {"stackpin_driver": "operator", "_timeout": COMMAND_TIMEOUT}
+
+
+@dataclass(frozen=True)
+class OpResult:
+    """What became of one operation on one host.
+
+    `status` is change, no-change or conditional after preparing; changed, ok, failed or not-run
+    after executing. `stderr` holds its last lines.
+    """
+
+    host: str
+    part: str
+    op_hash: str
+    name: str
+    status: str
+    stderr: tuple[str, ...] = ()
+
+
+@dataclass
+class DeployRun:
+    """A prepared State: `parts` maps (host, operation hash) to the stack part it came from."""
+
+    state: State
+    log: LogCapture
+    parts: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def results(self) -> Iterator[OpResult]:
+        """Yield every operation on every host, in the order they run."""
+        for op_hash in self.state.get_op_order():
+            name = ", ".join(sorted(self.state.op_meta[op_hash].names))
+            for host in self.state.inventory:
+                data = self.state.ops[host].get(op_hash)
+                if data is None:
+                    continue
+                meta = data.operation_meta
+                if not self.state.is_executing:
+                    status = verdict(self.state, host, op_hash)
+                elif not meta.is_complete():
+                    status = "not-run"
+                elif meta.did_error():
+                    status = "failed"
+                else:
+                    status = "changed" if meta.did_change() else "ok"
+                stderr = tuple(meta.stderr_lines[-20:]) if meta.is_complete() else ()
+                part = self.parts.get((host.name, op_hash), "")
+                yield OpResult(host.name, part, op_hash, name, status, stderr)
+
+
+class LogCapture(logging.Handler):
+    """pyinfra only logs what went wrong: keep it, tagged with the greenlet's host."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[tuple[str, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one record."""
+        host = ctx_host.get()
+        self.lines.append((host.name if host is not None else "", record.getMessage()))
+
+    def about(self, host: str) -> list[str]:
+        """Return the warnings and errors about `host`, or about none in particular."""
+        return [text.strip() for name, text in self.lines if name in {host, ""} and text.strip()]
+
+
+@contextmanager
+def prepared(
+    session: Session,
+    hosts: Sequence[str],
+    files: Mapping[str, Sequence[str]],
+    data: Mapping[str, Any],
+) -> Iterator[DeployRun]:
+    """Load deploy files for `hosts` over the session's connections and yield the prepared run.
+
+    `files` maps a stack part to its deploy files, in order. Raises Refused when a file or a fact
+    fails: nothing was changed then.
+    """
+    state = _state(session, hosts, data)
+    log = LogCapture()
+    logger = logging.getLogger("pyinfra")
+    logger.addHandler(log)
+    try:
+        with active(state):
+            run = DeployRun(state, log)
+            state.set_stage(StateStage.Connect)
+            state.set_stage(StateStage.Prepare)
+            for part, names in files.items():
+                for name in names:
+                    _load(run, part, name)
+            yield run
+    finally:
+        logger.removeHandler(log)
+
+
+def execute(run: DeployRun) -> list[OpResult]:
+    """Apply what was prepared and return every result; a failure stops the batch's hosts."""
+    run.state.set_stage(StateStage.Execute)
+    try:
+        run_ops(run.state)
+    except PyinfraError:
+        # "Over 0% of hosts failed": the results below say which operation of which host.
+        pass
+    except Exception as error:
+        raise StackpinError(_explain(run, "", error)) from error
+    return list(run.results())
+
+
+def _state(session: Session, hosts: Sequence[str], data: Mapping[str, Any]) -> State:
+    inventory = load_inventory(session.inventory, {**data, **OVERRIDES})
+    chosen = [host for host in inventory if host.name in set(hosts)]
+    state = new_state(inventory, chosen)
+    for host in chosen:
+        old = session.pyinfra_host(host.name)
+        # A live connection serves the next State as well: no second handshake.
+        host.connector.client = old.connector.client
+        host.connector_data = old.connector_data
+        host.connected = True
+        state.activate_host(host)
+    return state
+
+
+def _load(run: DeployRun, part: str, name: str) -> None:
+    config = ctx_config.get()
+    known = {(host.name, op_hash) for host, ops in run.state.ops.items() for op_hash in ops}
+    config.lock_current_state()
+    run.state.current_op_file_number += 1
+    try:
+        load_deploy_file(run.state, name)
+    except StackpinError:
+        raise
+    except Exception as error:
+        raise Refused(_explain(run, name, error)) from error
+    finally:
+        config.reset_locked_state()
+    for host, ops in run.state.ops.items():
+        for op_hash in ops:
+            if (host.name, op_hash) not in known:
+                run.parts[host.name, op_hash] = part
+
+
+def _explain(run: DeployRun, name: str, error: Exception) -> str:
+    cause: BaseException = error
+    if isinstance(error, UnexpectedExternalError):
+        # str() of this error raises: take it apart.
+        cause, name = error.exception, str(error.filename)
+        if isinstance(cause, StackpinError):
+            raise cause
+    where = f"{name}: " if name else ""
+    text = f"{where}{cause}" if isinstance(cause, PyinfraError) else f"{where}{cause!r}"
+    failed = sorted(host.name for host in run.state.failed_hosts)
+    told = [f"{host}: {line}" for host in failed for line in run.log.about(host)[-5:]]
+    return "\n".join([text, *told])
