@@ -1,0 +1,190 @@
+"""`stackpin lab …`: real Debian hosts on this machine, for trials and tests."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+
+import click
+from rich.console import Console
+
+from stackpin.cli.options import reporting
+from stackpin.cli.output import Output
+from stackpin.lab import Lab
+from stackpin.lab.requirements import check_root
+from stackpin.lab.ssh import ssh_command
+from stackpin.lab.status import lab_status
+
+__all__ = ["lab"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def lab() -> None:
+    r"""Real hosts on this machine, for trials and tests.
+
+    Each is a Debian of its own: systemd, sshd, nginx, an address and a disk. Needs root on Linux.
+    STACKPIN_LAB_DIR (default /var/lib/stackpin-lab) names the lab.
+
+    \b
+    Example:
+      stackpin lab up 2
+      stackpin lab ssh lab1 -- systemctl status nginx
+      stackpin lab down
+    """
+
+
+@lab.command()
+@click.argument("count", type=click.IntRange(1, 244), default=1)
+@click.option("--name", default="lab", show_default=True, metavar="PREFIX", help="Host name start.")
+@click.option("--release", metavar="NAME", help="Debian release (default trixie).")
+@click.option("--mirror", metavar="URL", help="Debian archive, instead of this machine's own.")
+@click.option("--install", is_flag=True, help="Install missing packages with apt-get first.")
+@reporting
+def up(
+    out: Output, *, count: int, name: str, release: str | None, mirror: str | None, install: bool
+) -> None:
+    r"""Have COUNT hosts running (default 1); those there are stay as they are.
+
+    The first time builds the base image, about a minute; a host then takes seconds.
+
+    \b
+    Example:
+      stackpin lab up 3
+    """
+    with _progress() as one:
+        hosts = one.up(count, name=name, release=release, mirror=mirror, install=install)
+    state = one.state()
+    out.document(
+        {
+            "hosts": [asdict(host) for host in hosts],
+            "bridge": one.paths.bridge,
+            "subnet": str(state.subnet),
+            "ssh_key": str(one.ssh_key),
+            "known_hosts": str(one.known_hosts),
+        }
+    )
+    for host in hosts:
+        out.line(f"{host.name} {host.address} is up")
+    out.line(f"Log in: stackpin lab ssh {hosts[0].name}. Inventory: inventories/lab")
+
+
+@lab.command()
+@click.argument("hosts", nargs=-1, metavar="[HOST]...")
+@click.option("--purge-cache", is_flag=True, help="Remove the cached base image as well.")
+@reporting
+def down(out: Output, hosts: tuple[str, ...], purge_cache: bool) -> None:
+    r"""Remove the hosts named, or the whole lab with everything it started.
+
+    \b
+    Example:
+      stackpin lab down lab2
+      stackpin lab down
+    """
+    with _progress() as one:
+        one.down(hosts, purge=purge_cache)
+    out.document({"removed": list(hosts) or "all"})
+    out.line(f"removed: {', '.join(hosts) or 'the whole lab'}")
+
+
+@lab.command(name="list")
+@reporting
+def list_(out: Output) -> None:
+    r"""List the hosts and their addresses; nothing is asked of them.
+
+    \b
+    Example:
+      stackpin lab list --json
+    """
+    hosts = Lab.load().hosts
+    out.document({"hosts": [asdict(host) for host in hosts]})
+    if hosts:
+        out.table(["host", "address"], [[host.name, host.address] for host in hosts])
+    else:
+        out.line("no lab is running: start one with `stackpin lab up`")
+
+
+@lab.command()
+@reporting
+def status(out: Output) -> None:
+    r"""Show per host whether it is up, cut off, reachable, and what its systemd says.
+
+    LOAD is the machine's: all hosts share its kernel.
+
+    \b
+    Example:
+      stackpin lab status
+    """
+    rows = lab_status(Lab.load())
+    out.document({"hosts": [asdict(row) for row in rows]})
+    cells = [
+        [
+            *(row.name, row.address, _yes(row.up), _yes(row.cut), _yes(row.ssh)),
+            *(row.system or "-", "-" if row.load is None else f"{row.load:.2f}"),
+        ]
+        for row in rows
+    ]
+    out.table(["host", "address", "up", "cut", "ssh", "systemd", "load"], cells)
+
+
+@lab.command(context_settings={"ignore_unknown_options": True})
+@click.argument("host")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.option("--user", default="root", show_default=True, help="root, or deploy (with sudo).")
+@reporting
+def ssh(out: Output, host: str, command: tuple[str, ...], user: str) -> None:
+    r"""Log in to HOST, or run a command on it and exit with its exit code.
+
+    \b
+    Example:
+      stackpin lab ssh lab1
+      stackpin lab ssh lab1 -- journalctl -u nginx -n 20
+    """
+    del out  # ssh takes this terminal over
+    check_root()
+    one = Lab.load()
+    argv = ssh_command(one.paths, one.host(host), user=user)
+    sys.stdout.flush()
+    os.execvp(argv[0], [*argv, *command])  # noqa: S606 - the terminal is ssh's from here
+
+
+def _verb(name: str, done: str, text: str) -> None:
+    """Add `stackpin lab NAME HOST`, which calls the method of that name."""
+
+    @click.argument("host")
+    @reporting
+    def command(out: Output, host: str) -> None:
+        with _progress() as one:
+            getattr(one, name)(host)
+        out.document({"host": host, "done": name})
+        out.line(f"{host} {done}")
+
+    text = f"{text}\n\n\b\nExample:\n  stackpin lab {name} lab1"
+    lab.command(name=name, help=text)(command)
+
+
+_verb("cut", "is cut off", "Pull HOST's network; it keeps running but nobody reaches it.")
+_verb("heal", "is plugged in", "Plug HOST's network in again after `cut`.")
+_verb("reboot", "has rebooted", "Reboot HOST properly and wait until it serves. Its disk stays.")
+_verb("kill", "is off", "Cut HOST's power: all its processes end at once. Its disk stays.")
+_verb("start", "is up", "Start HOST after `kill`, with the disk it had.")
+_verb("reset", "is as new", "Give HOST a fresh disk; its address and host key stay.")
+
+
+@contextmanager
+def _progress() -> Iterator[Lab]:
+    """Give the lab, with what it does right now shown on stderr."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield Lab.load()
+        return
+    with console.status("…") as shown:
+        yield Lab.load(lambda line: shown.update(line.replace("[", r"\[")))
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+if __name__ == "__main__":
+    lab()

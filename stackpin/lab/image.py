@@ -1,0 +1,161 @@
+"""The base image: one Debian root built once, shared read-only by all hosts of all labs."""
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from stackpin.errors import Refused
+from stackpin.lab.commands import Report, stream
+from stackpin.lab.sources import Mirrors, acquire_settings
+
+__all__ = ["PACKAGE_SETS", "ensure_image", "image_key", "purge_cache"]
+
+PACKAGE_SETS: dict[str, tuple[str, ...]] = {
+    "base": (
+        *("systemd", "systemd-sysv", "dbus", "libpam-systemd", "openssh-server", "python3"),
+        *("sudo", "iproute2", "ca-certificates", "curl", "procps", "openssl", "git"),
+        *("nginx-light", "sqlite3", "restic"),
+    ),
+}
+"""What an image contains. A further set becomes a layer of its own above `base`."""
+
+RECIPE = 1
+"""Raise when `_Build` changes: it is part of the cache key."""
+
+DEPLOY_UID = 1000
+
+MASKED = (
+    # Would change the host behind a test's back, or touch the machine's kernel.
+    *("apt-daily.timer", "apt-daily-upgrade.timer", "apt-daily.service"),
+    *("apt-daily-upgrade.service", "fstrim.timer", "dpkg-db-backup.timer"),
+    *("systemd-timesyncd.service", "systemd-modules-load.service"),
+    # Host keys come from the lab, so that known_hosts is right before the first boot.
+    *("sshd-keygen.service", "console-getty.service"),
+)
+
+FILES = {
+    "etc/sudoers.d/deploy": ("deploy ALL=(ALL:ALL) NOPASSWD: ALL\n", 0o440),
+    "etc/systemd/journald.conf.d/lab.conf": ("[Journal]\nStorage=persistent\n", 0o644),
+    "etc/ssh/sshd_config.d/lab.conf": (
+        "HostKey /etc/ssh/ssh_host_ed25519_key\nPasswordAuthentication no\nUseDNS no\n",
+        0o644,
+    ),
+}
+
+
+def image_key(release: str, packages: Sequence[str], recipe: int = RECIPE) -> str:
+    """Twelve hex digits that change whenever the image would."""
+    text = "\n".join([release, *sorted(packages), str(recipe)])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def ensure_image(release: str, mirrors: Mirrors, cache: Path, report: Report) -> list[Path]:
+    """Return the image's layers, lowest first; built now if they are not cached.
+
+    A build happens in a `.part` directory that gets its real name when it is complete, so that an
+    interrupted one is never used. Refused when debootstrap does not know the release.
+    """
+    packages = PACKAGE_SETS["base"]
+    image = cache / f"{release}-{image_key(release, packages)}"
+    if image.is_dir():
+        return [image]
+    if not Path("/usr/share/debootstrap/scripts", release).exists():
+        raise Refused(f"debootstrap here does not know the Debian release {release!r}")
+    cache.mkdir(parents=True, exist_ok=True, mode=0o755)
+    with FileLock(cache / "build.lock"):
+        if not image.is_dir():
+            for leftover in cache.glob("*.part"):
+                shutil.rmtree(leftover)
+            part = image.with_name(image.name + ".part")
+            build = _Build(part, release, mirrors, cache / "build.log", report)
+            build.install(packages)
+            build.customise()
+            part.rename(image)
+    return [image]
+
+
+@dataclass(frozen=True)
+class _Build:
+    root: Path
+    release: str
+    mirrors: Mirrors
+    log: Path
+    report: Report
+
+    def install(self, packages: Sequence[str]) -> None:
+        self.log.write_text("")
+        self.report(f"building the {self.release} image (once, about a minute)")
+        target = (self.release, str(self.root), self.mirrors.main)
+        include = f"--include={','.join(packages)}"
+        stream(
+            [*_isolated(), "debootstrap", "--variant=minbase", include, *target],
+            self.log,
+            lambda line: self.report(f"building the image: {line.removeprefix('I: ')[:60]}"),
+            {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"},
+        )
+
+    def customise(self) -> None:
+        root = self.root
+        for key in root.glob("etc/ssh/ssh_host_*"):
+            key.unlink()
+        for unit in MASKED:
+            link = root / "etc/systemd/system" / unit
+            link.unlink(missing_ok=True)
+            link.symlink_to("/dev/null")
+        for name, (text, mode) in FILES.items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            path.chmod(mode)
+        (root / "var/log/journal").mkdir(exist_ok=True)
+        write_apt(root, self.release, self.mirrors)
+        user = ("--create-home", "--user-group", "--shell=/bin/bash", f"--uid={DEPLOY_UID}")
+        self.inside("useradd", *user, "deploy")
+        self.inside("systemctl", "enable", "systemd-networkd")
+        # So that a host can install packages at once; the lists are as old as the image.
+        self.inside("apt-get", "update")
+        self.inside("apt-get", "clean")
+        # Each host gets its own, and its presence says that a disk is furnished.
+        (root / "etc/machine-id").unlink(missing_ok=True)
+        (root / "var/lib/dbus/machine-id").unlink(missing_ok=True)
+
+    def inside(self, *command: str) -> None:
+        self.report(f"building the image: {' '.join(command[:2])}")
+        env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+        in_root = [*_isolated(), "chroot", str(self.root), *command]
+        stream(in_root, self.log, lambda _line: None, env)
+
+
+def write_apt(root: Path, release: str, mirrors: Mirrors) -> None:
+    """Point a host's apt at the mirror this machine uses, with its proxy and date settings."""
+    apt = root / "etc/apt"
+    (apt / "sources.list").unlink(missing_ok=True)
+    (apt / "sources.list.d/debian.sources").write_text(mirrors.sources(release))
+    (apt / "apt.conf.d/90stackpin-lab").write_text(acquire_settings())
+
+
+def _isolated() -> list[str]:
+    """Own mounts and own processes: whatever ends the build leaves neither behind."""
+    return ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]
+
+
+def purge_cache(cache: Path) -> bool:
+    """Remove the cached images; False (and nothing done) while any lab still runs on them."""
+    # The kernel writes lowerdir as it was given to mount; we always give absolute paths.
+    if f"lowerdir={cache}{os.sep}" in Path("/proc/mounts").read_text():
+        return False
+    for entry in cache.glob("*"):
+        # Only what a build makes: the user may have named a directory with other things in it.
+        if re.fullmatch(r"[a-z]+-[0-9a-f]{12}(\.part)?", entry.name):
+            shutil.rmtree(entry)
+        elif entry.name in {"build.lock", "build.log"}:
+            entry.unlink()
+    if cache.is_dir() and not any(cache.iterdir()):
+        cache.rmdir()
+    return True

@@ -1,0 +1,144 @@
+"""The lab's network: a bridge, masquerading for package installs, and ports that can be cut."""
+
+import json
+import shlex
+import shutil
+from collections.abc import Iterable
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from filelock import FileLock
+
+from stackpin.errors import Refused
+from stackpin.lab.commands import run
+from stackpin.lab.paths import RUN_DIR, LabPaths
+
+__all__ = [
+    "choose_subnet",
+    "is_cut",
+    "network_down",
+    "network_up",
+    "set_port",
+    "uplink_mtu",
+    "used_networks",
+]
+
+CANDIDATES = [IPv4Network(f"10.87.{third}.0/24") for third in range(256)]
+FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+FORWARDING_USERS = RUN_DIR / "ip_forward"
+
+
+def used_networks() -> list[IPv4Network]:
+    """Every IPv4 network this machine has an address in or a route to (not the default route)."""
+    texts = [
+        f"{info['local']}/{info['prefixlen']}"
+        for link in json.loads(run("ip", "-json", "-4", "address").stdout or "[]")
+        for info in link.get("addr_info", [])
+    ]
+    routes = json.loads(run("ip", "-json", "-4", "route").stdout or "[]")
+    texts += [route["dst"] for route in routes if route.get("dst", "default") != "default"]
+    return [IPv4Network(text, strict=False) for text in texts]
+
+
+def choose_subnet(used: Iterable[IPv4Network], wanted: str | None = None) -> IPv4Network:
+    """Pick a /24 that overlaps none of `used`; Refused when `wanted` or every candidate does."""
+    taken = list(used)
+    candidates = CANDIDATES
+    if wanted:
+        try:
+            candidates = [IPv4Network(wanted)]
+        except ValueError as error:
+            raise Refused(f"{wanted!r} is no IPv4 network: write it like 10.90.0.0/24") from error
+    for candidate in candidates:
+        if not any(candidate.overlaps(network) for network in taken):
+            return candidate
+    raise Refused(
+        f"{wanted or 'all of 10.87.0.0/16'} is in use here: set STACKPIN_LAB_SUBNET to a free /24"
+    )
+
+
+def uplink_mtu() -> int:
+    """Largest packet in bytes this machine's default route carries; 1500 without one."""
+    routes = json.loads(run("ip", "-json", "-4", "route", "show", "default").stdout or "[]")
+    for route in routes:
+        return int(Path("/sys/class/net", route["dev"], "mtu").read_text())
+    return 1500
+
+
+def network_up(paths: LabPaths, subnet: IPv4Network) -> None:
+    """Make bridge, forwarding and firewall rules; does nothing that is already done."""
+    if not Path("/sys/class/net", paths.bridge).exists():
+        run("ip", "link", "add", paths.bridge, "type", "bridge")
+    address = f"{subnet.network_address + 1}/{subnet.prefixlen}"
+    run("ip", "address", "replace", address, "dev", paths.bridge)
+    run("ip", "link", "set", paths.bridge, "up")
+    _want_forwarding(paths.lab_id)
+    _remove_rules(paths.rule_comment)
+    tag = ("-m", "comment", "--comment", paths.rule_comment)
+    inside = str(subnet)
+    # Inserted at the top: where Docker runs, its FORWARD rules would drop bridged frames too.
+    _iptables("-I", "FORWARD", "-i", paths.bridge, *tag, "-j", "ACCEPT")
+    _iptables("-I", "FORWARD", "-o", paths.bridge, *tag, "-j", "ACCEPT")
+    nat = ("-t", "nat", "-A", "POSTROUTING")
+    _iptables(*nat, "-s", inside, "!", "-d", inside, *tag, "-j", "MASQUERADE")
+
+
+def network_down(paths: LabPaths) -> None:
+    """Remove what `network_up` made, and nothing else; fine when it is already gone."""
+    if shutil.which("iptables"):
+        _remove_rules(paths.rule_comment)
+    if Path("/sys/class/net", paths.bridge).exists():
+        run("ip", "link", "delete", paths.bridge, "type", "bridge")
+    _release_forwarding(paths.lab_id)
+
+
+def set_port(port: str, *, up: bool) -> None:
+    """Plug a host's port in, or pull it: the host then neither sends nor receives."""
+    run("ip", "link", "set", port, "up" if up else "down")
+
+
+def is_cut(port: str) -> bool:
+    """Tell whether the port exists and is pulled."""
+    flags = Path("/sys/class/net", port, "flags")
+    return flags.exists() and not int(flags.read_text(), 16) & 1
+
+
+def _iptables(*arguments: str) -> str:
+    return run("iptables", "--wait", *arguments).stdout
+
+
+def _remove_rules(comment: str) -> None:
+    for table, chain in (("filter", "FORWARD"), ("nat", "POSTROUTING")):
+        for rule in _iptables("-t", table, "-S", chain).splitlines():
+            words = shlex.split(rule)
+            if words[0] == "-A" and comment in words:
+                _iptables("-t", table, "-D", *words[1:])
+
+
+def _want_forwarding(lab_id: str) -> None:
+    """Switch IP forwarding on, noting the value before the first lab and who needs it."""
+    with _forwarding_lock():
+        FORWARDING_USERS.mkdir(exist_ok=True)
+        before = FORWARDING_USERS / "before"
+        if not before.exists():
+            before.write_text(FORWARDING.read_text())
+        (FORWARDING_USERS / lab_id).touch()
+        FORWARDING.write_text("1\n")
+
+
+def _release_forwarding(lab_id: str) -> None:
+    """Put the value before the first lab back when the last lab goes."""
+    with _forwarding_lock():
+        before = FORWARDING_USERS / "before"
+        if not before.exists():
+            return
+        (FORWARDING_USERS / lab_id).unlink(missing_ok=True)
+        if list(FORWARDING_USERS.iterdir()) == [before]:
+            FORWARDING.write_text(before.read_text())
+            before.unlink()
+            FORWARDING_USERS.rmdir()
+
+
+def _forwarding_lock() -> FileLock:
+    RUN_DIR.mkdir(exist_ok=True, mode=0o700)
+    return FileLock(RUN_DIR / "network.lock")

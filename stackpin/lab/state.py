@@ -1,0 +1,88 @@
+"""The lab's memory: lab.json, written before each step so that a crash leaves nothing unknown."""
+
+import os
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from stackpin.errors import Refused, StackpinError
+from stackpin.lab.paths import FIRST_HOST_NUMBER
+
+__all__ = ["HostState", "LabState", "add_hosts", "read_state", "write_state"]
+
+
+class HostState(BaseModel):
+    """One host: `number` is the last octet of its address, `started` the start time of `pid`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    number: int
+    address: str
+    pid: int | None = None
+    started: int | None = None
+
+
+class LabState(BaseModel):
+    """One lab. `layers` are the image directories, lowest first."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: int = 1
+    subnet: IPv4Network
+    release: str
+    layers: list[Path] = []
+    hosts: list[HostState] = []
+
+    @property
+    def gateway(self) -> str:
+        """The machine's own address on the bridge."""
+        return str(self.subnet.network_address + 1)
+
+    def host(self, name: str) -> HostState:
+        """Find the host of that name; StackpinError naming those there are."""
+        for host in self.hosts:
+            if host.name == name:
+                return host
+        known = ", ".join(host.name for host in self.hosts) or "none"
+        raise StackpinError(f"no host {name!r} in this lab; there are: {known}")
+
+
+def read_state(path: Path) -> LabState | None:
+    """Read the lab's state, None without a lab; StackpinError when the file cannot be used."""
+    try:
+        return LabState.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except PermissionError as error:
+        raise StackpinError(f"{path} belongs to root: run this as root (sudo)") from error
+    except ValidationError as error:
+        raise StackpinError(
+            f"{path} is damaged ({error.error_count()} problems): "
+            "remove the lab with `stackpin lab down`, then start it again"
+        ) from error
+
+
+def write_state(path: Path, state: LabState) -> None:
+    """Replace the file in one step, readable by root only."""
+    draft = path.with_suffix(".new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(state.model_dump_json(indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def add_hosts(state: LabState, count: int, prefix: str) -> None:
+    """Plan new hosts until there are `count`; a name or address in use is never given twice."""
+    while len(state.hosts) < count:
+        names = {host.name for host in state.hosts}
+        numbers = {host.number for host in state.hosts}
+        index = next(i for i in range(1, 255) if f"{prefix}{i}" not in names)
+        number = next((n for n in range(FIRST_HOST_NUMBER, 255) if n not in numbers), None)
+        if number is None:
+            raise Refused("a lab holds 244 hosts at most")
+        address = str(state.subnet.network_address + number)
+        state.hosts.append(HostState(name=f"{prefix}{index}", number=number, address=address))
