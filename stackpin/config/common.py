@@ -1,0 +1,88 @@
+"""Variables which are not one stack's: stackpin_*, and what the public side shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+
+from pydantic import Field, SecretStr
+
+from stackpin.config.checks import BaseCheck, Where
+from stackpin.config.hoststack import HostStack
+from stackpin.config.types import Listener, Model, Port, SecretRef
+
+Resolve = Callable[[SecretRef], SecretStr]
+
+
+class Shared(Model):
+    """Variables of the tool itself, prefix stackpin_."""
+
+    lock_ttl: Annotated[
+        int,
+        Field(ge=10, le=3600, description="Seconds a deploy lock lives without a heartbeat."),
+    ] = 60
+    production: bool = Field(
+        False, description="True refuses pre-releases (v1.2.0-rc.1) in this inventory."
+    )
+    driver: Literal["operator"] | None = Field(
+        None, description="Set by the stackpin command itself; leave it out of group data."
+    )
+
+
+class PublicEdge(Model):
+    """Which ports the host shows to the world, prefix portal_."""
+
+    http_port: Port = Field(80, description="Port that redirects to HTTPS.")
+    https_port: Port = Field(443, description="Port of the portal.")
+    listeners_allowed: list[Listener] = Field(
+        default_factory=lambda: ["22/tcp"],
+        description="Ports which may listen on public addresses, beside the portal's own two; "
+        "any other is reported as drift.",
+        examples=[["22/tcp", "51820/udp"]],
+    )
+
+    def allowed(self) -> list[str]:
+        """Every listener allowed on this host, sorted, the portal's own ports included."""
+        own = {f"{self.http_port}/tcp", f"{self.https_port}/tcp"}
+        return sorted(own | set(self.listeners_allowed))
+
+
+class SecretUse(NamedTuple):
+    """A secret some variable refers to; `multiline` ones (keys) may hold line breaks."""
+
+    variable: str
+    ref: SecretRef
+    multiline: bool = False
+
+
+class Also(NamedTuple):
+    """Another prefix a model reads a part of: `model` is the part, `names` all that may be set."""
+
+    prefix: str
+    model: type[Model]
+    names: frozenset[str]
+
+
+class StackSettings(Model):
+    """Base of one stack's settings; subclasses are what `load` returns."""
+
+    also: ClassVar[dict[str, Also]] = {"shared": Also("stackpin_", Shared, frozenset())}
+    hidden: ClassVar[frozenset[str]] = frozenset()  # fields whose values are never shown
+
+    shared: Shared = Field(default_factory=Shared)
+
+    def checks(self, where: Where | None = None) -> list[BaseCheck]:
+        """Every health check, or those of one place."""
+        raise NotImplementedError
+
+    def host_stack(self, resolve: Resolve | None = None) -> HostStack:
+        """What the host is told. Without `resolve` secrets of a backup repository are left out."""
+        raise NotImplementedError
+
+    def needs(self, artifact_bytes: int = 0) -> dict[str, Any]:
+        """What the host must offer, as the payload of the host's `preflight`."""
+        raise NotImplementedError
+
+    def secrets(self) -> list[SecretUse]:
+        """Every secret the settings refer to."""
+        raise NotImplementedError

@@ -1,0 +1,348 @@
+"""The CRM's variables (crm_*), and what follows from them: environments, checks, host's stack."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from stackpin.config import crm_checks
+from stackpin.config.checks import BaseCheck, Check, Where, distinct_names
+from stackpin.config.common import Also, PublicEdge, Resolve, SecretUse, Shared, StackSettings
+from stackpin.config.envfile import unwritable
+from stackpin.config.hoststack import Backup, Gate, HostStack, Listeners, SlotPorts
+from stackpin.config.problems import invalid
+from stackpin.config.types import (
+    AbsPath,
+    Duration,
+    HostName,
+    HttpsUrl,
+    LocalPath,
+    Model,
+    ReleaseTag,
+    SecretRef,
+    Sha256,
+    UserName,
+)
+
+Slot = Literal["blue", "green", "rehearsal"]
+ENV = "SUB2API_CRM_"
+_SECRET_NAME = re.compile(r"TOKEN|PASSWORD|PASSWD|SECRET|CREDENTIAL|PRIVATE|API_?KEY")
+_OWN = {  # variables with a setting of their own
+    f"{ENV}ADMIN_TOKEN": "crm_admin_token",
+    f"{ENV}ADMIN_USERNAME": "crm_admin_username",
+    f"{ENV}ADMIN_PASSWORD": "crm_admin_password",
+    f"{ENV}ADMIN_SESSION_TTL": "crm_admin_session_ttl",
+    f"{ENV}LISTEN_ADDR": "crm_ports",
+    f"{ENV}REPO_ROOT": "crm_repo_root",
+    f"{ENV}SQLITE_DSN": "nothing: the database is at a fixed place",
+}
+
+
+class CrmUpstream(Model):
+    """What others need to know of the CRM: nginx its ports, the portal its public address."""
+
+    ports: SlotPorts = Field(
+        default_factory=SlotPorts,
+        description="Loopback ports of both slots and of the rehearsal.",
+        examples=[{"blue": 18190, "green": 18191, "rehearsal": 18192}],
+    )
+    public_url: HttpsUrl | None = Field(
+        None,
+        description="Where the world reaches the portal. None: no public checks.",
+        examples=["https://sub.example.org"],
+    )
+    public_address: HostName | None = Field(
+        None,
+        description="Connect to this address for public checks instead of what DNS says.",
+        examples=["192.0.2.10"],
+    )
+    public_ca: LocalPath = Field(
+        "system",
+        description='What public checks trust: "system", "host" (exactly the certificate found on '
+        "the host through SSH), or a file of certificates.",
+        examples=["host"],
+    )
+
+    @property
+    def slot_file(self) -> str:
+        """The file whose presence means that green is live."""
+        return "/var/lib/stackpin/crm/live.green"
+
+    @property
+    def maintenance_file(self) -> str:
+        """The file whose presence makes nginx answer 503."""
+        return "/var/lib/stackpin/crm/maintenance"
+
+
+class CrmSettings(StackSettings, CrmUpstream):
+    """Settings of the CRM. Get one from `load(CrmSettings, "crm_", data, host)`."""
+
+    also: ClassVar[dict[str, Also]] = {
+        "shared": Also("stackpin_", Shared, frozenset()),
+        "edge": Also("portal_", PublicEdge, frozenset()),
+    }
+    hidden: ClassVar[frozenset[str]] = frozenset({"env", "secret_env", "backup_env"})
+
+    edge: PublicEdge = Field(default_factory=PublicEdge)
+
+    version: ReleaseTag = Field(
+        description="The release to run: the pin. `stackpin update` bumps it in place.",
+        examples=["v1.0.0"],
+    )
+    artifact: LocalPath = Field(
+        "artifacts/crm/crm-{version}.pyz",
+        description="The executable, relative to the repository; {version} is the pin.",
+        examples=["artifacts/crm/server-{version}"],
+    )
+    artifact_sha256: Sha256 | None = Field(
+        None,
+        description="SHA-256 of the artifact. None: SHA256SUMS beside it must list it.",
+        examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
+    )
+    admin_token: SecretRef = Field(
+        description="Bearer token of the API, which also signs session cookies.",
+        examples=["env:CRM_ADMIN_TOKEN"],
+    )
+    admin_username: str = Field("admin", description="User of the admin portal.")
+    admin_password: SecretRef | None = Field(
+        None,
+        description="Password of the admin portal. None: the token serves as password.",
+        examples=["command:pass show crm/admin"],
+    )
+    admin_session_ttl: Duration = Field(
+        "12h", description="How long a browser stays logged in.", examples=["8h"]
+    )
+    user: UserName = Field("crm", description="The service's Unix user.")
+    repo_root: AbsPath = Field(
+        "/srv/crm/repo",
+        description="Git work tree on the host into which providers are published.",
+        examples=["/srv/relay-manager-packs"],
+    )
+    repo_create: bool = Field(
+        False, description="Make the repository when it is absent; otherwise that is refused."
+    )
+    env: dict[str, str] = Field(
+        default_factory=dict,
+        description="Further environment variables of the service. No secrets.",
+        examples=[{"SUB2API_CRM_ACCESS_LOG": "on"}],
+    )
+    secret_env: dict[str, SecretRef] = Field(
+        default_factory=dict,
+        description="Further environment variables whose values are secrets.",
+        examples=[{"SUB2API_CRM_HOST_PASSWORD": "file:~/.secrets/host"}],
+    )
+    overlap: bool = Field(
+        True, description="Run both slots during a switch. False stops the old before the new."
+    )
+    gate: Gate = Field(
+        default_factory=Gate,
+        description="When a slot counts as healthy.",
+        examples=[{"min_healthy": 20.0, "timeout": 120.0}],
+    )
+    guard_seconds: Annotated[float, Field(ge=20, le=3600, allow_inf_nan=False)] = Field(
+        90.0, description="The host goes back by itself unless confirmed in this many seconds."
+    )
+    drain_seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = Field(
+        10.0, description="Seconds the old slot may take to finish its open connections."
+    )
+    start_timeout: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = Field(
+        60.0, description="Seconds until a slot that does not listen has failed to start."
+    )
+    rehearsal: bool = Field(
+        True, description="First start each new release against a copy of the database."
+    )
+    keep_releases: Annotated[int, Field(ge=2, le=100)] = Field(
+        5, description="Releases kept on the host; the live and the last good one always stay."
+    )
+    extra_checks: list[Check] = Field(
+        default_factory=list,
+        description="Health checks beside the seven built in (see the page on checks).",
+        examples=[[{"kind": "disk", "name": "disk", "free_mb": 500, "required": False}]],
+    )
+    backup_repository: Annotated[str, Field(min_length=1)] = Field(
+        "/var/backups/stackpin/crm/restic",
+        description="restic repository: a path on the host, or sftp:, s3:, rest: and others.",
+        examples=["sftp:backup@backup.example.org:/crm"],
+    )
+    backup_password: SecretRef | None = Field(
+        None,
+        description="Password of the repository. None: made on the host and kept there.",
+        examples=["file:~/.secrets/crm-backup"],
+    )
+    backup_env: dict[str, SecretRef] = Field(
+        default_factory=dict,
+        description="Environment restic needs for a remote repository.",
+        examples=[{"AWS_SECRET_ACCESS_KEY": "env:BACKUP_S3_KEY"}],
+    )
+    backup_keep_last: Annotated[int, Field(ge=1, le=10000)] = Field(
+        10, description="Newest backups kept."
+    )
+    backup_keep_daily: Annotated[int, Field(ge=0, le=10000)] = Field(
+        14, description="Days of which the last backup is kept."
+    )
+    min_disk_mb: Annotated[int, Field(ge=1)] = Field(
+        512, description="Free disk space preflight asks for, in MiB."
+    )
+    min_memory_mb: Annotated[int, Field(ge=1)] = Field(
+        128, description="Available memory preflight asks for, in MiB."
+    )
+
+    @field_validator("artifact")
+    @classmethod
+    def _template(cls, value: str) -> str:
+        if re.search(r"[{}]", value.replace("{version}", "")):
+            raise invalid("no placeholder but {version}", "Remove the other braces.")
+        return value
+
+    @field_validator("admin_username")
+    @classmethod
+    def _login(cls, value: str) -> str:
+        if not value.strip() or unwritable(value):
+            raise invalid("a user name without control characters", "Name one.")
+        return value
+
+    @field_validator("env", "secret_env", "backup_env")
+    @classmethod
+    def _names(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        for name, text in value.items():
+            if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name) or name.startswith("STACKPIN_"):
+                raise invalid(
+                    f"names of capital letters, digits and _ that do not begin with STACKPIN_ "
+                    f"(not {name!r})",
+                    "Rename it.",
+                )
+            if name in _OWN and info.field_name != "backup_env":
+                raise invalid(f"no {name}: it has a setting of its own", f"Set {_OWN[name]}.")
+            if info.field_name == "env" and _SECRET_NAME.search(name):
+                raise invalid(f"no secret ({name} looks like one)", "Move it to crm_secret_env.")
+            if isinstance(text, str) and unwritable(text):
+                raise invalid(f"{name} without {unwritable(text)}", "Remove it.")
+        return value
+
+    @field_validator("backup_repository")
+    @classmethod
+    def _no_password(cls, value: str) -> str:
+        if re.search(r"//[^/@\s]*:[^/@\s]*@", value) or any(not c.isprintable() for c in value):
+            raise invalid("a repository without a password in it", "Put it in crm_backup_env.")
+        return value
+
+    @field_validator("guard_seconds")
+    @classmethod
+    def _in_time(cls, value: float, info: ValidationInfo) -> float:
+        gate = info.data.get("gate")
+        if isinstance(gate, Gate):
+            least = gate.settle + gate.consecutive * (gate.interval + 1) + 10
+            if value < least:
+                raise invalid(
+                    f"at least {least:g} s, or the guard fires while the new slot is still probed",
+                    "Raise it, or lower crm_gate's settle, consecutive or interval.",
+                )
+        return value
+
+    @field_validator("extra_checks")
+    @classmethod
+    def _differ(cls, value: list[Check]) -> list[Check]:
+        distinct_names([*crm_checks.slot(), *crm_checks.public("https://name"), *value])
+        return value
+
+    @property
+    def database(self) -> str:
+        """The live SQLite database on the host."""
+        return "/var/lib/crm/data/crm.db"
+
+    def artifact_path(self) -> str:
+        """Path of the pinned artifact, relative to the repository unless absolute."""
+        return self.artifact.replace("{version}", self.version)
+
+    def environment(self, resolve: Resolve) -> dict[str, str]:
+        """Environment of the release, the same for every slot. Secrets in clear: never log it."""
+        clear = {
+            f"{ENV}ADMIN_TOKEN": resolve(self.admin_token).get_secret_value(),
+            f"{ENV}ADMIN_USERNAME": self.admin_username,
+            f"{ENV}ADMIN_SESSION_TTL": self.admin_session_ttl,
+            f"{ENV}REPO_ROOT": self.repo_root,
+            **self.env,
+        }
+        if self.admin_password is not None:
+            clear[f"{ENV}ADMIN_PASSWORD"] = resolve(self.admin_password).get_secret_value()
+        for name, ref in self.secret_env.items():
+            clear[name] = resolve(ref).get_secret_value()
+        return clear
+
+    def slot_env(self, slot: Slot) -> dict[str, str]:
+        """Environment of one slot, read after the release's: address and database, no secrets.
+
+        The rehearsal works on the copies in /var/lib/crm/rehearsal.
+        """
+        copy = slot == "rehearsal"
+        database = "/var/lib/crm/rehearsal/crm.db" if copy else self.database
+        found = {
+            f"{ENV}LISTEN_ADDR": f"127.0.0.1:{getattr(self.ports, slot)}",
+            f"{ENV}SQLITE_DSN": f"file:{database}?_foreign_keys=on&_busy_timeout=5000",
+        }
+        if copy:
+            found[f"{ENV}REPO_ROOT"] = "/var/lib/crm/rehearsal/repo"
+        return found
+
+    def checks(self, where: Where | None = None) -> list[BaseCheck]:
+        """The seven answers and the extra checks, or those of one place."""
+        public = crm_checks.public(self.public_url) if self.public_url else []
+        every: list[BaseCheck] = [*crm_checks.slot(), *public, *self.extra_checks]
+        return [check for check in every if where in (None, check.where)]
+
+    def host_stack(self, resolve: Resolve | None = None) -> HostStack:
+        """What the host is told. Without `resolve` secrets of a backup repository are left out."""
+        env = self.backup_env if resolve else {}
+        return HostStack(
+            stack="crm",
+            user=self.user,
+            opt="/opt/crm",
+            data="/var/lib/crm",
+            ports=self.ports,
+            database=self.database,
+            repo_root=self.repo_root,
+            overlap=self.overlap,
+            guard_seconds=self.guard_seconds,
+            drain_seconds=self.drain_seconds,
+            start_timeout=self.start_timeout,
+            rehearsal=self.rehearsal,
+            keep_releases=self.keep_releases,
+            gate=self.gate,
+            checks=[c.as_json() for c in self.checks() if c.where != "public"],
+            listeners=Listeners(allowed=self.edge.allowed()),
+            backup=Backup(
+                repository=self.backup_repository,
+                keep_last=self.backup_keep_last,
+                keep_daily=self.backup_keep_daily,
+                paths=[self.repo_root],
+                env={n: resolve(r).get_secret_value() for n, r in env.items() if resolve},
+            ),
+        )
+
+    def needs(self, artifact_bytes: int = 0) -> dict[str, Any]:
+        """What the host must offer, as the host's `preflight` reads it."""
+        return {
+            "disk_mb": self.min_disk_mb,
+            "memory_mb": self.min_memory_mb,
+            "ports": self.ports.as_list(),
+            "paths": ["/opt", "/var/lib", "/etc/systemd/system"],
+            "repo_root": self.repo_root,
+            "repo_create": self.repo_create,
+            "database": self.database,
+            "web_user": "www-data",
+            "artifact_bytes": artifact_bytes,
+            "commands": ["python3", "systemctl", "systemd-run", "ss", "git"],
+        }
+
+    def secrets(self) -> list[SecretUse]:
+        """Every secret these settings refer to."""
+        uses = [SecretUse("crm_admin_token", self.admin_token)]
+        if self.admin_password:
+            uses.append(SecretUse("crm_admin_password", self.admin_password))
+        if self.backup_password:
+            uses.append(SecretUse("crm_backup_password", self.backup_password))
+        uses += [SecretUse(f"crm_secret_env[{n!r}]", r) for n, r in self.secret_env.items()]
+        uses += [SecretUse(f"crm_backup_env[{n!r}]", r) for n, r in self.backup_env.items()]
+        return uses

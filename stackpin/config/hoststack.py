@@ -1,0 +1,112 @@
+"""What a host is told about a stack: the content of /etc/stackpin/<stack>/stack.json."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, JsonValue, model_validator
+
+from stackpin.config.problems import invalid
+from stackpin.config.types import AbsPath, Model, Port, Seconds, UserName
+
+
+class SlotPorts(Model):
+    """Loopback ports of the two slots and of the rehearsal."""
+
+    blue: Port = 18190
+    green: Port = 18191
+    rehearsal: Port = 18192
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if len({self.blue, self.green, self.rehearsal}) < 3:
+            raise invalid(
+                "three different ports",
+                "Both slots run at once during a switch: give each its own.",
+            )
+        return self
+
+    def as_list(self) -> list[int]:
+        """Blue, green, rehearsal."""
+        return [self.blue, self.green, self.rehearsal]
+
+
+class Gate(Model):
+    """When a slot counts as healthy. Times in seconds."""
+
+    pass_score: Annotated[float, Field(ge=0, le=1, description="share of weight to pass")] = 0.75
+    consecutive: Annotated[int, Field(ge=1, le=100, description="passes in a row")] = 3
+    interval: Annotated[Seconds, Field(description="seconds between two rounds")] = 1.0
+    settle: Annotated[float, Field(ge=0, le=3600, description="seconds before the first")] = 1.0
+    min_healthy: Annotated[
+        float, Field(ge=0, le=3600, description="seconds it must stay healthy without a restart")
+    ] = 12.0
+    timeout: Annotated[Seconds, Field(description="seconds until the gate gives up")] = 60.0
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        least = self.settle + max(self.min_healthy, (self.consecutive - 1) * self.interval)
+        if self.timeout <= least:
+            raise invalid(
+                f"a gate timeout above {least:g} s, the least time passing takes "
+                "(settle, then min_healthy or consecutive rounds)",
+                "Raise timeout or lower min_healthy.",
+            )
+        return self
+
+
+class Listeners(Model):
+    """Which ports may listen on addresses other than loopback, as "443/tcp"."""
+
+    allowed: list[str] = Field(default_factory=list)
+
+
+class Backup(Model):
+    """Where backups go and how many stay. `env` may hold secrets of a remote repository."""
+
+    repository: str
+    keep_last: int = 10
+    keep_daily: int = 14
+    paths: list[str] = Field(default_factory=list)
+    env: dict[str, str] = Field(default_factory=dict, repr=False)
+
+
+class Static(Model):
+    """Where a stack of files lives: releases under `root`, `link` names the live one."""
+
+    root: AbsPath
+    link: str = "current"
+
+
+class HostStack(Model):
+    """One stack as its host sees it. Paths are absolute, times are seconds."""
+
+    stack: str
+    kind: Literal["slots", "static"] = "slots"
+    user: UserName
+    opt: AbsPath
+    data: AbsPath
+    ports: SlotPorts | None = None
+    database: AbsPath | None = None
+    repo_root: AbsPath | None = None
+    overlap: bool = True
+    guard_seconds: float = 90.0
+    drain_seconds: float = 10.0
+    start_timeout: float = 60.0
+    rehearsal: bool = True
+    keep_releases: int = 5
+    web_user: UserName = "www-data"
+    gate: Gate = Field(default_factory=Gate)
+    checks: list[dict[str, JsonValue]] = Field(default_factory=list)
+    listeners: Listeners = Field(default_factory=Listeners)
+    backup: Backup | None = None
+    static: Static | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The stack as a JSON object."""
+        return self.model_dump(mode="json")
+
+    def text(self) -> str:
+        """The file's text: sorted keys, so that equal stacks are equal bytes."""
+        return json.dumps(self.as_json(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"

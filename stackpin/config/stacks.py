@@ -1,0 +1,62 @@
+"""The stacks there are: which deploy files, which settings, which pin."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from stackpin.config.common import StackSettings
+from stackpin.config.crm import CrmSettings
+from stackpin.config.load import load
+from stackpin.config.portal import PortalSettings
+from stackpin.config.problems import ConfigProblems, Problem
+from stackpin.errors import Refused
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One deployable thing. A stack with `parts` is those stacks, in that order."""
+
+    name: str
+    deploys: tuple[str, ...]  # deploy files, relative to the repository
+    parts: tuple[str, ...] = ()
+    model: type[StackSettings] | None = None
+    prefix: str = ""
+    version_variable: str | None = None  # the pin that `update` bumps
+
+    def components(self) -> list[Stack]:
+        """The stacks with settings that this one consists of: itself, or its parts in order."""
+        return [STACKS[name] for name in self.parts] or [self]
+
+    def settings(
+        self, data: Mapping[str, object], host: str, sources: Mapping[str, str] | None = None
+    ) -> dict[str, StackSettings]:
+        """Settings by component name. Raises ConfigProblems with the problems of all components."""
+        found: dict[str, StackSettings] = {}
+        problems: list[Problem] = []
+        for part in self.components():
+            assert part.model is not None  # noqa: S101 - components have models
+            try:
+                found[part.name] = load(part.model, part.prefix, data, host, sources)
+            except ConfigProblems as error:
+                problems += error.problems
+        if problems:
+            raise ConfigProblems(problems)
+        return found
+
+
+STACKS: dict[str, Stack] = {
+    "crm": Stack("crm", ("deploys/crm.py",), (), CrmSettings, "crm_", "crm_version"),
+    "portal": Stack("portal", ("deploys/portal.py",), (), PortalSettings, "portal_"),
+    "site": Stack("site", ("deploys/site.py",), ("portal", "crm"), version_variable="crm_version"),
+}
+
+
+def stack(name: str) -> Stack:
+    """The stack of that name. Raises Refused, with a proposal where the name is close to one."""
+    if name in STACKS:
+        return STACKS[name]
+    close = difflib.get_close_matches(name, STACKS, 1)
+    hint = f"Did you mean {close[0]}?" if close else "Choose one of them."
+    raise Refused(f"stack {name!r} is unknown: found none of {', '.join(STACKS)}. {hint}")
