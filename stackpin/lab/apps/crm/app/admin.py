@@ -61,8 +61,11 @@ def logout(context: Context, request: Request) -> Response:
 
 
 def session(context: Context, request: Request) -> Response:
-    """Who the caller is, and until when."""
-    return Response.of_json(_session(context.auth.identify(request)))
+    """Tell who the caller is, if anybody: a page asks this to know whether to show its login."""
+    try:
+        return Response.of_json(_session(context.auth.identify(request)))
+    except HttpError:
+        return Response.of_json({"authenticated": False})
 
 
 def _session(identity: Identity) -> dict[str, object]:

@@ -35,7 +35,7 @@ ROUTES = (
     _route("/api/version", unguarded=True, GET=admin.version),
     _route("/api/admin/login", unguarded=True, POST=admin.login),
     _route("/api/admin/logout", POST=admin.logout),
-    _route("/api/admin/session", GET=admin.session),
+    _route("/api/admin/session", unguarded=True, GET=admin.session),
     _route("/api/hosts", GET=hosts.listing, POST=hosts.create),
     _route("/api/hosts/{host_id}", GET=hosts.show),
     _route("/api/packs", GET=drafts.packs),
