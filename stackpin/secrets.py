@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import pyrage
+import pyrage  # type: ignore[import-untyped]
 from pydantic import SecretStr
 
 from stackpin.config.common import Resolve, StackSettings
@@ -33,7 +33,7 @@ class SecretError(Exception):
     """A reference that does not resolve: what was found, expected, and what to do. No values."""
 
     def __init__(self, found: str, expected: str, remedy: str) -> None:
-        """The three parts of a Problem."""
+        """Take the three parts of a Problem."""
         super().__init__(f"found {found}, expected {expected}. {remedy}")
         self.found, self.expected, self.remedy = found, expected, remedy
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, TypeAdapter, field_validator
@@ -16,7 +17,7 @@ _REFERENCE = re.compile(r"\{env:[A-Za-z_][A-Za-z0-9_]*\}")
 
 
 class BaseCheck(Model):
-    """What every check has. `weight` counts in the score; a failed required check fails the gate."""
+    """What every check has. `weight` counts in the score; a failed `required` one fails the gate."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
     where: Where = "slot"
@@ -26,7 +27,7 @@ class BaseCheck(Model):
     retries: Annotated[int, Field(ge=0, le=30)] = 0
 
     def as_json(self) -> dict[str, Any]:
-        """The check as the JSON object the host program reads; all fields are present."""
+        """Return the check as the JSON object the host program reads; all fields are present."""
         return self.model_dump(mode="json")
 
 
@@ -159,7 +160,7 @@ class CertificateCheck(BaseCheck):
 
 
 class CommandCheck(BaseCheck):
-    """A program on the host (no shell) ends with `exit_code` and prints every text in `contains`."""
+    """A program on the host (no shell) ends with `exit_code` and prints all of `contains`."""
 
     kind: Literal["command"] = "command"
     where: Where = "host"
@@ -184,11 +185,10 @@ Check = Annotated[
 CHECK: TypeAdapter[Check] = TypeAdapter(Check)
 
 
-def distinct_names(checks: list[Check]) -> list[Check]:
-    """Return `checks`, or raise the validation error that names the first name used twice."""
+def distinct_names(checks: Sequence[BaseCheck]) -> None:
+    """Raise the validation error that names the first check name used twice."""
     seen: set[str] = set()
     for check in checks:
         if check.name in seen:
             raise invalid(f"check names to differ ({check.name} is used twice)", "Rename one.")
         seen.add(check.name)
-    return checks

@@ -69,18 +69,18 @@ class StackSettings(Model):
     also: ClassVar[dict[str, Also]] = {"shared": Also("stackpin_", Shared, frozenset())}
     hidden: ClassVar[frozenset[str]] = frozenset()  # fields whose values are never shown
 
-    shared: Shared = Field(default_factory=Shared)
+    shared: Shared = Shared()
 
     def checks(self, where: Where | None = None) -> list[BaseCheck]:
         """Every health check, or those of one place."""
         raise NotImplementedError
 
     def host_stack(self, resolve: Resolve | None = None) -> HostStack:
-        """What the host is told. Without `resolve` secrets of a backup repository are left out."""
+        """Say what the host is told; without `resolve` secrets of a backup repository stay out."""
         raise NotImplementedError
 
     def needs(self, artifact_bytes: int = 0) -> dict[str, Any]:
-        """What the host must offer, as the payload of the host's `preflight`."""
+        """Say what the host must offer, as the payload of the host's `preflight`."""
         raise NotImplementedError
 
     def secrets(self) -> list[SecretUse]:

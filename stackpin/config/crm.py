@@ -85,7 +85,7 @@ class CrmSettings(StackSettings, CrmUpstream):
     }
     hidden: ClassVar[frozenset[str]] = frozenset({"env", "secret_env", "backup_env"})
 
-    edge: PublicEdge = Field(default_factory=PublicEdge)
+    edge: PublicEdge = PublicEdge()
 
     version: ReleaseTag = Field(
         description="The release to run: the pin. `stackpin update` bumps it in place.",
@@ -287,13 +287,13 @@ class CrmSettings(StackSettings, CrmUpstream):
         return found
 
     def checks(self, where: Where | None = None) -> list[BaseCheck]:
-        """The seven answers and the extra checks, or those of one place."""
+        """List the seven answers and the extra checks, or those of one place."""
         public = crm_checks.public(self.public_url) if self.public_url else []
         every: list[BaseCheck] = [*crm_checks.slot(), *public, *self.extra_checks]
         return [check for check in every if where in (None, check.where)]
 
     def host_stack(self, resolve: Resolve | None = None) -> HostStack:
-        """What the host is told. Without `resolve` secrets of a backup repository are left out."""
+        """Say what the host is told; without `resolve` secrets of a backup repository stay out."""
         env = self.backup_env if resolve else {}
         return HostStack(
             stack="crm",
@@ -322,7 +322,7 @@ class CrmSettings(StackSettings, CrmUpstream):
         )
 
     def needs(self, artifact_bytes: int = 0) -> dict[str, Any]:
-        """What the host must offer, as the host's `preflight` reads it."""
+        """Say what the host must offer, as the host's `preflight` reads it."""
         return {
             "disk_mb": self.min_disk_mb,
             "memory_mb": self.min_memory_mb,

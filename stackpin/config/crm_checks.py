@@ -9,7 +9,7 @@ _BEARER = {"Authorization": "Bearer {env:SUB2API_CRM_ADMIN_TOKEN}"}
 
 
 def slot() -> list[HttpCheck]:
-    """Checks asked of a slot on its own port, from the host."""
+    """List checks asked of a slot on its own port, from the host."""
     return [
         HttpCheck(
             name="healthz", url=f"{_SLOT}/healthz", body="ok", version_header="X-App-Version"
@@ -29,7 +29,7 @@ def slot() -> list[HttpCheck]:
 
 
 def public(url: str) -> list[HttpCheck]:
-    """Checks asked from outside; `url` is the public https URL without a final slash."""
+    """List checks asked from outside; `url` is the public https URL without a final slash."""
     return [
         HttpCheck(name="public-portal", where="public", url=f"{url}/portal/", timeout=10.0),
         HttpCheck(

@@ -104,9 +104,9 @@ class HostStack(Model):
     static: Static | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """The stack as a JSON object."""
+        """Return the stack as a JSON object."""
         return self.model_dump(mode="json")
 
     def text(self) -> str:
-        """The file's text: sorted keys, so that equal stacks are equal bytes."""
+        """Return the file's text: sorted keys, so that equal stacks are equal bytes."""
         return json.dumps(self.as_json(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"

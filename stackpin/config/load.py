@@ -24,7 +24,7 @@ def load(
     host: str,
     sources: Mapping[str, str] | None = None,
 ) -> Settings:
-    """Settings of one stack for one host.
+    """Make the settings of one stack for one host.
 
     `data` is flat group data (other prefixes are left alone), `prefix` the stack's ("crm_"),
     `sources` maps a variable to the file that set it, for messages. Raises ConfigProblems with
@@ -46,7 +46,7 @@ def load(
     problems += _unknown(own, names, prefix, where)
     problems += _misspelt(data, [prefix + name for name in names], where, model, prefix)
     known = {key: value for key, value in own.items() if key in names}
-    settings = _validated(model, prefix, known, production, where, problems, values)
+    settings = _validated(model, prefix, known, production, where, problems, parts=values)
     if problems or settings is None:
         raise ConfigProblems(problems)
     return settings
@@ -59,7 +59,7 @@ class _Where:
         self.host, self.sources = host, sources
 
     def file(self, variable: str, prefix: str) -> str:
-        """The file that set `variable`; for an unset one, the file that has its neighbours."""
+        """Name the file that set `variable`; for an unset one, the file that has its neighbours."""
         if variable in self.sources:
             return self.sources[variable]
         beside = [file for name, file in self.sources.items() if name.startswith(prefix)]
@@ -73,20 +73,21 @@ def _own(data: Mapping[str, object], prefix: str) -> dict[str, object]:
 M = TypeVar("M", bound=BaseModel)
 
 
-def _validated(
+def _validated(  # noqa: PLR0917
     model: type[M],
     prefix: str,
     known: dict[str, object],
     production: bool,
     where: _Where,
     problems: list[Problem],
+    *,
     parts: Mapping[str, Any] | None = None,
 ) -> M | None:
     given = {key: value for key, value in (parts or {}).items() if value is not None}
     try:
         return model.model_validate({**known, **given}, context={"production": production})
     except ValidationError as errors:
-        hidden = getattr(model, "hidden", frozenset())
+        hidden: frozenset[str] = getattr(model, "hidden", frozenset())
         for error in errors.errors(include_url=False):
             field = str(error["loc"][0]) if error["loc"] else ""
             told = explain(model, prefix, error, hidden)

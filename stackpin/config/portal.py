@@ -40,7 +40,7 @@ class PortalSettings(StackSettings, PublicEdge):
         "upstream": Also("crm_", CrmUpstream, frozenset(CrmSettings.model_fields)),
     }
 
-    upstream: CrmUpstream = Field(default_factory=CrmUpstream)
+    upstream: CrmUpstream = CrmUpstream()
 
     server_name: HostName = Field(
         description="Name the portal is served under, also in its certificate.",
@@ -87,7 +87,7 @@ class PortalSettings(StackSettings, PublicEdge):
         return self
 
     def checks(self, where: Where | None = None) -> list[BaseCheck]:
-        """Checks of nginx on the host, of the public portal, and the extra ones."""
+        """List checks of nginx on the host, of the public portal, and the extra ones."""
         outside = public(self.upstream.public_url)[:1] if self.upstream.public_url else []
         every: list[BaseCheck] = [
             *_host_checks(self.server_name, self.https_port),
@@ -97,7 +97,7 @@ class PortalSettings(StackSettings, PublicEdge):
         return [check for check in every if where in (None, check.where)]
 
     def host_stack(self, resolve: Resolve | None = None) -> HostStack:  # noqa: ARG002
-        """What the host is told."""
+        """Say what the host is told; no part of it is secret."""
         return HostStack(
             stack="portal",
             kind="static",
@@ -113,7 +113,7 @@ class PortalSettings(StackSettings, PublicEdge):
         )
 
     def needs(self, artifact_bytes: int = 0) -> dict[str, Any]:
-        """What the host must offer, as the host's `preflight` reads it."""
+        """Say what the host must offer, as the host's `preflight` reads it."""
         return {
             "disk_mb": 64,
             "memory_mb": 32,
@@ -128,7 +128,7 @@ class PortalSettings(StackSettings, PublicEdge):
         }
 
     def secrets(self) -> list[SecretUse]:
-        """The certificate's key, when it is not made on the host."""
+        """List the certificate's key, when it is not made on the host."""
         if isinstance(self.tls, TlsFiles):
             return [SecretUse("portal_tls['key']", self.tls.key, multiline=True)]
         return []

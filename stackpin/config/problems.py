@@ -12,7 +12,7 @@ from stackpin.errors import Refused
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One wrong variable: where it is, what was found and expected, what to do. No secret values."""
+    """One wrong variable: where, what was found and expected, what to do. No secret values."""
 
     file: str
     variable: str

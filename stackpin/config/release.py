@@ -28,7 +28,7 @@ class Release:
     created_by: str = ""
 
     @classmethod
-    def make(
+    def make(  # noqa: PLR0917 - in the order of what is hashed
         cls,
         version: str,
         artifact_sha256: str,
@@ -64,7 +64,7 @@ class Release:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """The `release` object of the host's `receive`; without environment and unit."""
+        """Return the `release` object of the host's `receive`; without environment and unit."""
         return {
             "id": self.id,
             "version": self.version,
@@ -76,6 +76,6 @@ class Release:
 
 
 def version_of(release_id: str) -> str:
-    """The version in a release id, or "" when it is not one."""
+    """Return the version in a release id, or "" when it is not one."""
     match = _ID.fullmatch(release_id)
     return match["version"] if match else ""

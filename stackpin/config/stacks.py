@@ -26,13 +26,13 @@ class Stack:
     version_variable: str | None = None  # the pin that `update` bumps
 
     def components(self) -> list[Stack]:
-        """The stacks with settings that this one consists of: itself, or its parts in order."""
+        """List the stacks with settings this one consists of: itself, or its parts in order."""
         return [STACKS[name] for name in self.parts] or [self]
 
     def settings(
         self, data: Mapping[str, object], host: str, sources: Mapping[str, str] | None = None
     ) -> dict[str, StackSettings]:
-        """Settings by component name. Raises ConfigProblems with the problems of all components."""
+        """Load settings by component name. Raises ConfigProblems with all components' problems."""
         found: dict[str, StackSettings] = {}
         problems: list[Problem] = []
         for part in self.components():
@@ -54,7 +54,7 @@ STACKS: dict[str, Stack] = {
 
 
 def stack(name: str) -> Stack:
-    """The stack of that name. Raises Refused, with a proposal where the name is close to one."""
+    """Find a stack by name. Raises Refused, with a proposal where the name is close to one."""
     if name in STACKS:
         return STACKS[name]
     close = difflib.get_close_matches(name, STACKS, 1)

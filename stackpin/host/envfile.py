@@ -46,7 +46,7 @@ def _comment(text: str, position: int) -> int:
 
 
 def _value(text: str, position: int) -> tuple[str, int]:
-    """The value that begins at `position`, and where the next line does."""
+    """Read the value that begins at `position`, and where the next line does."""
     end, value = len(text), ""
     while position < end and text[position] in " \t":
         position += 1
