@@ -20,7 +20,7 @@ from stackpin.lab.image import ensure_image, purge_cache
 from stackpin.lab.machine import Machine
 from stackpin.lab.network import choose_subnet, network_down, network_up, used_networks
 from stackpin.lab.paths import RUN_DIR, LabPaths
-from stackpin.lab.processes import HostGroup, lab_group, remove_groups
+from stackpin.lab.processes import HostGroup, lab_group
 from stackpin.lab.requirements import check_machine, check_root
 from stackpin.lab.sources import Mirrors, codename, find_mirrors, machine_sources
 from stackpin.lab.ssh import LabHost, ssh_run
@@ -239,11 +239,9 @@ class Lab:
 
     def _remove_all(self) -> None:
         self.report("stopping all hosts")
-        group = lab_group(self.paths.lab_id)
-        HostGroup(group).kill()
-        remove_groups(group)
-        if group.parent.is_dir() and not [one for one in group.parent.iterdir() if one.is_dir()]:
-            group.parent.rmdir()
+        everything = HostGroup(lab_group(self.paths.lab_id))
+        everything.kill()
+        everything.remove()
         network_down(self.paths)
         remove_tree(self.paths.hosts)
         for leftover in Path("/run/systemd/nspawn/propagate").glob(f"{self.paths.lab_id}-*"):

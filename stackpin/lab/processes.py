@@ -4,6 +4,8 @@ A host's processes all live in a cgroup of its own. A pid alone is never trusted
 process only while its start time is the recorded one.
 """
 
+import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
@@ -12,6 +14,8 @@ from stackpin.errors import StackpinError
 from stackpin.lab.paths import MachineNames
 
 __all__ = ["HostGroup", "lab_group", "start_time"]
+
+LAB_GROUP = "stackpin-lab"
 
 
 def start_time(pid: int) -> int | None:
@@ -25,18 +29,24 @@ def start_time(pid: int) -> int | None:
     return None if fields[0] in {"Z", "X"} else int(fields[19])
 
 
-def cgroup_root(mounts: Path = Path("/proc/mounts")) -> Path:
-    """Where cgroup2 is mounted (`/sys/fs/cgroup`, or `…/unified` beside cgroup v1)."""
-    for line in mounts.read_text().splitlines():
-        _device, where, kind, *_rest = line.split()
-        if kind == "cgroup2":
-            return Path(where)
+def cgroup_mounts(
+    kinds: Sequence[str] = ("cgroup", "cgroup2"), table: Path = Path("/proc/mounts")
+) -> list[Path]:
+    """List where cgroup hierarchies of these kinds are mounted."""
+    rows = [line.split() for line in table.read_text().splitlines()]
+    return [Path(where) for _device, where, kind, *_rest in rows if kind in kinds]
+
+
+def cgroup_root(table: Path = Path("/proc/mounts")) -> Path:
+    """Find cgroup2 (`/sys/fs/cgroup`, or `…/unified` beside cgroup v1); StackpinError without."""
+    for where in cgroup_mounts(("cgroup2",), table):
+        return where
     raise StackpinError("no cgroup2 hierarchy is mounted on this machine")
 
 
 def lab_group(lab_id: str) -> Path:
     """Name the cgroup above all hosts of one lab."""
-    return cgroup_root() / "stackpin-lab" / lab_id
+    return cgroup_root() / LAB_GROUP / lab_id
 
 
 class HostGroup:
@@ -91,10 +101,18 @@ class HostGroup:
             raise StackpinError(f"processes of the lab do not end: see {self.path}/cgroup.procs")
 
     def remove(self) -> None:
-        """Remove the empty group with everything below it."""
-        remove_groups(self.path)
+        """Remove the empty group, and those above it that no other lab uses."""
+        root = cgroup_root()
+        inside = self.path.relative_to(root)
+        # Beside cgroup v1, nspawn also makes the same group in systemd's old hierarchy.
+        for mount in cgroup_mounts():
+            remove_groups(mount / inside)
+            for above in inside.parents[:-1]:
+                with contextlib.suppress(OSError):
+                    (mount / above).rmdir()
 
 
+@retry(stop=stop_after_delay(5), wait=wait_fixed(0.05), retry=retry_if_exception_type(OSError))
 def remove_groups(path: Path) -> None:
     """Remove an empty cgroup and those below it, deepest first; fine when there is none."""
     if path.is_dir():
