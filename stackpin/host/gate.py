@@ -1,12 +1,20 @@
-"""The rule of the health gate: the score must be reached and no required check may fail.
+"""The health gate: the score must be reached and no required check may fail.
 
-Pure, so that the operator's side judges public checks by the same rule.
+`evaluate` and `explain` are pure: the operator's side judges public checks by the same rule.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from stackpin.host import disk, pointer, slots, units
+from stackpin.host.checks import run_checks
+from stackpin.host.envfile import parse_env
+from stackpin.host.errors import refused
+from stackpin.host.stack import SLOTS, Stack
+
+__all__ = ["COMMANDS", "environment", "evaluate", "explain", "unit_log", "verify", "version_of"]
 
 
 def evaluate(results: Sequence[Mapping[str, Any]], pass_score: float) -> dict[str, Any]:
@@ -43,3 +51,60 @@ def explain(gate: Mapping[str, Any]) -> str:
     if not any(result["required"] for result in failed):
         told.insert(0, f"score {gate['score']:.2f} below {gate['threshold']:.2f}")
     return "; ".join(told)
+
+
+def environment(stack: Stack, release: str | None) -> dict[str, str]:
+    """Read the environment of a release, for checks and masking; empty when there is none."""
+    if release is None:
+        return {}
+    path = stack.release_dir(release) / "env"
+    return parse_env(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def version_of(stack: Stack, release: str | None) -> str | None:
+    """Read the version a release says it is, None when there is no such release."""
+    if release is None:
+        return None
+    found = disk.read_json(stack.release_dir(release) / "release.json") or {}
+    return str(found["version"]) if found.get("version") else None
+
+
+def unit_log(stack: Stack, slot: str, lines: int = 20) -> list[str]:
+    """Return the last log lines of a slot's unit, secrets masked."""
+    return units.last_log(stack, slot, environment(stack, slots.linked(stack, slot)), lines=lines)
+
+
+def verify(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
+    """Run the checks once, without waiting.
+
+    payload: {where: [slot, host] (default both), slot: live|blue|green (default live)}. Returns a
+    GateResult plus {slot, release}; a failed gate is an answer here, not an error. Raises
+    HostError(refused) when the slot runs no release.
+    """
+    where = set(payload.get("where") or ("slot", "host"))
+    slot = None if stack.is_static else str(payload.get("slot") or "live")
+    if slot == "live":
+        slot = slots.live_slot(stack)
+    if slot is not None and slot not in SLOTS:
+        raise refused(f"slot {slot!r}: expected live, {' or '.join(SLOTS)}")
+    release = pointer.live_release(stack) if slot is None else slots.linked(stack, slot)
+    if release is None:
+        raise refused(
+            f"stack {stack.name}, slot {slot or 'live'}: no release there, nothing to verify; "
+            "deploy one first"
+        )
+    results = run_checks(
+        stack,
+        stack.checks,
+        port=None if slot is None else slots.port_of(stack, slot),
+        env=environment(stack, release),
+        where=where,
+        version=version_of(stack, release),
+    )
+    gate = evaluate(results, stack.gate.pass_score)
+    if slot is not None and not gate["passed"]:
+        gate["log"] = unit_log(stack, slot)
+    return {**gate, "slot": slot, "release": release}
+
+
+COMMANDS = {"verify": verify}
