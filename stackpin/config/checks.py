@@ -17,7 +17,7 @@ _REFERENCE = re.compile(r"\{env:[A-Za-z_][A-Za-z0-9_]*\}")
 
 
 class BaseCheck(Model):
-    """What every check has. `weight` counts in the score; a failed `required` one fails the gate."""
+    """What every check has. `weight` counts in the score; `required` fails the gate alone."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
     where: Where = "slot"

@@ -22,18 +22,18 @@ class Shared(Model):
         Field(ge=10, le=3600, description="Seconds a deploy lock lives without a heartbeat."),
     ] = 60
     production: bool = Field(
-        False, description="True refuses pre-releases (v1.2.0-rc.1) in this inventory."
+        default=False, description="True refuses pre-releases (v1.2.0-rc.1) in this inventory."
     )
     driver: Literal["operator"] | None = Field(
-        None, description="Set by the stackpin command itself; leave it out of group data."
+        default=None, description="Set by the stackpin command itself; leave it out of group data."
     )
 
 
 class PublicEdge(Model):
     """Which ports the host shows to the world, prefix portal_."""
 
-    http_port: Port = Field(80, description="Port that redirects to HTTPS.")
-    https_port: Port = Field(443, description="Port of the portal.")
+    http_port: Port = Field(default=80, description="Port that redirects to HTTPS.")
+    https_port: Port = Field(default=443, description="Port of the portal.")
     listeners_allowed: list[Listener] = Field(
         default_factory=lambda: ["22/tcp"],
         description="Ports which may listen on public addresses, beside the portal's own two; "

@@ -10,70 +10,22 @@ from pydantic import Field, ValidationInfo, field_validator
 from stackpin.config import crm_checks
 from stackpin.config.checks import BaseCheck, Check, Where, distinct_names
 from stackpin.config.common import Also, PublicEdge, Resolve, SecretUse, Shared, StackSettings
+from stackpin.config.crm_env import ENV, judge
 from stackpin.config.envfile import unwritable
-from stackpin.config.hoststack import Backup, Gate, HostStack, Listeners, SlotPorts
+from stackpin.config.hoststack import Backup, Gate, HostStack, Listeners
 from stackpin.config.problems import invalid
 from stackpin.config.types import (
     AbsPath,
     Duration,
-    HostName,
-    HttpsUrl,
     LocalPath,
-    Model,
     ReleaseTag,
     SecretRef,
     Sha256,
     UserName,
 )
+from stackpin.config.upstream import CrmUpstream
 
 Slot = Literal["blue", "green", "rehearsal"]
-ENV = "SUB2API_CRM_"
-_SECRET_NAME = re.compile(r"TOKEN|PASSWORD|PASSWD|SECRET|CREDENTIAL|PRIVATE|API_?KEY")
-_OWN = {  # variables with a setting of their own
-    f"{ENV}ADMIN_TOKEN": "crm_admin_token",
-    f"{ENV}ADMIN_USERNAME": "crm_admin_username",
-    f"{ENV}ADMIN_PASSWORD": "crm_admin_password",
-    f"{ENV}ADMIN_SESSION_TTL": "crm_admin_session_ttl",
-    f"{ENV}LISTEN_ADDR": "crm_ports",
-    f"{ENV}REPO_ROOT": "crm_repo_root",
-    f"{ENV}SQLITE_DSN": "nothing: the database is at a fixed place",
-}
-
-
-class CrmUpstream(Model):
-    """What others need to know of the CRM: nginx its ports, the portal its public address."""
-
-    ports: SlotPorts = Field(
-        default_factory=SlotPorts,
-        description="Loopback ports of both slots and of the rehearsal.",
-        examples=[{"blue": 18190, "green": 18191, "rehearsal": 18192}],
-    )
-    public_url: HttpsUrl | None = Field(
-        None,
-        description="Where the world reaches the portal. None: no public checks.",
-        examples=["https://sub.example.org"],
-    )
-    public_address: HostName | None = Field(
-        None,
-        description="Connect to this address for public checks instead of what DNS says.",
-        examples=["192.0.2.10"],
-    )
-    public_ca: LocalPath = Field(
-        "system",
-        description='What public checks trust: "system", "host" (exactly the certificate found on '
-        "the host through SSH), or a file of certificates.",
-        examples=["host"],
-    )
-
-    @property
-    def slot_file(self) -> str:
-        """The file whose presence means that green is live."""
-        return "/var/lib/stackpin/crm/live.green"
-
-    @property
-    def maintenance_file(self) -> str:
-        """The file whose presence makes nginx answer 503."""
-        return "/var/lib/stackpin/crm/maintenance"
 
 
 class CrmSettings(StackSettings, CrmUpstream):
@@ -92,12 +44,12 @@ class CrmSettings(StackSettings, CrmUpstream):
         examples=["v1.0.0"],
     )
     artifact: LocalPath = Field(
-        "artifacts/crm/crm-{version}.pyz",
+        default="artifacts/crm/crm-{version}.pyz",
         description="The executable, relative to the repository; {version} is the pin.",
         examples=["artifacts/crm/server-{version}"],
     )
     artifact_sha256: Sha256 | None = Field(
-        None,
+        default=None,
         description="SHA-256 of the artifact. None: SHA256SUMS beside it must list it.",
         examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
     )
@@ -105,23 +57,24 @@ class CrmSettings(StackSettings, CrmUpstream):
         description="Bearer token of the API, which also signs session cookies.",
         examples=["env:CRM_ADMIN_TOKEN"],
     )
-    admin_username: str = Field("admin", description="User of the admin portal.")
+    admin_username: str = Field(default="admin", description="User of the admin portal.")
     admin_password: SecretRef | None = Field(
-        None,
+        default=None,
         description="Password of the admin portal. None: the token serves as password.",
         examples=["command:pass show crm/admin"],
     )
     admin_session_ttl: Duration = Field(
-        "12h", description="How long a browser stays logged in.", examples=["8h"]
+        default="12h", description="How long a browser stays logged in.", examples=["8h"]
     )
-    user: UserName = Field("crm", description="The service's Unix user.")
+    user: UserName = Field(default="crm", description="The service's Unix user.")
     repo_root: AbsPath = Field(
-        "/srv/crm/repo",
+        default="/srv/crm/repo",
         description="Git work tree on the host into which providers are published.",
         examples=["/srv/relay-manager-packs"],
     )
     repo_create: bool = Field(
-        False, description="Make the repository when it is absent; otherwise that is refused."
+        default=False,
+        description="Make the repository when it is absent; otherwise that is refused.",
     )
     env: dict[str, str] = Field(
         default_factory=dict,
@@ -134,7 +87,8 @@ class CrmSettings(StackSettings, CrmUpstream):
         examples=[{"SUB2API_CRM_HOST_PASSWORD": "file:~/.secrets/host"}],
     )
     overlap: bool = Field(
-        True, description="Run both slots during a switch. False stops the old before the new."
+        default=True,
+        description="Run both slots during a switch. False stops the old before the new.",
     )
     gate: Gate = Field(
         default_factory=Gate,
@@ -142,19 +96,21 @@ class CrmSettings(StackSettings, CrmUpstream):
         examples=[{"min_healthy": 20.0, "timeout": 120.0}],
     )
     guard_seconds: Annotated[float, Field(ge=20, le=3600, allow_inf_nan=False)] = Field(
-        90.0, description="The host goes back by itself unless confirmed in this many seconds."
+        default=90.0,
+        description="The host goes back by itself unless confirmed in this many seconds.",
     )
     drain_seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = Field(
-        10.0, description="Seconds the old slot may take to finish its open connections."
+        default=10.0, description="Seconds the old slot may take to finish its open connections."
     )
     start_timeout: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = Field(
-        60.0, description="Seconds until a slot that does not listen has failed to start."
+        default=60.0, description="Seconds until a slot that does not listen has failed to start."
     )
     rehearsal: bool = Field(
-        True, description="First start each new release against a copy of the database."
+        default=True, description="First start each new release against a copy of the database."
     )
     keep_releases: Annotated[int, Field(ge=2, le=100)] = Field(
-        5, description="Releases kept on the host; the live and the last good one always stay."
+        default=5,
+        description="Releases kept on the host; the live and the last good one always stay.",
     )
     extra_checks: list[Check] = Field(
         default_factory=list,
@@ -162,12 +118,12 @@ class CrmSettings(StackSettings, CrmUpstream):
         examples=[[{"kind": "disk", "name": "disk", "free_mb": 500, "required": False}]],
     )
     backup_repository: Annotated[str, Field(min_length=1)] = Field(
-        "/var/backups/stackpin/crm/restic",
+        default="/var/backups/stackpin/crm/restic",
         description="restic repository: a path on the host, or sftp:, s3:, rest: and others.",
         examples=["sftp:backup@backup.example.org:/crm"],
     )
     backup_password: SecretRef | None = Field(
-        None,
+        default=None,
         description="Password of the repository. None: made on the host and kept there.",
         examples=["file:~/.secrets/crm-backup"],
     )
@@ -177,16 +133,16 @@ class CrmSettings(StackSettings, CrmUpstream):
         examples=[{"AWS_SECRET_ACCESS_KEY": "env:BACKUP_S3_KEY"}],
     )
     backup_keep_last: Annotated[int, Field(ge=1, le=10000)] = Field(
-        10, description="Newest backups kept."
+        default=10, description="Newest backups kept."
     )
     backup_keep_daily: Annotated[int, Field(ge=0, le=10000)] = Field(
-        14, description="Days of which the last backup is kept."
+        default=14, description="Days of which the last backup is kept."
     )
     min_disk_mb: Annotated[int, Field(ge=1)] = Field(
-        512, description="Free disk space preflight asks for, in MiB."
+        default=512, description="Free disk space preflight asks for, in MiB."
     )
     min_memory_mb: Annotated[int, Field(ge=1)] = Field(
-        128, description="Available memory preflight asks for, in MiB."
+        default=128, description="Available memory preflight asks for, in MiB."
     )
 
     @field_validator("artifact")
@@ -206,19 +162,7 @@ class CrmSettings(StackSettings, CrmUpstream):
     @field_validator("env", "secret_env", "backup_env")
     @classmethod
     def _names(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        for name, text in value.items():
-            if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name) or name.startswith("STACKPIN_"):
-                raise invalid(
-                    f"names of capital letters, digits and _ that do not begin with STACKPIN_ "
-                    f"(not {name!r})",
-                    "Rename it.",
-                )
-            if name in _OWN and info.field_name != "backup_env":
-                raise invalid(f"no {name}: it has a setting of its own", f"Set {_OWN[name]}.")
-            if info.field_name == "env" and _SECRET_NAME.search(name):
-                raise invalid(f"no secret ({name} looks like one)", "Move it to crm_secret_env.")
-            if isinstance(text, str) and unwritable(text):
-                raise invalid(f"{name} without {unwritable(text)}", "Remove it.")
+        judge(str(info.field_name), value)
         return value
 
     @field_validator("backup_repository")

@@ -48,7 +48,7 @@ def explain(
     model: type[BaseModel], prefix: str, error: Mapping[str, Any], hidden: Collection[str]
 ) -> Told:
     """One pydantic error (of `errors()`) in our words; values of `hidden` fields are not shown."""
-    location = [part for part in error["loc"] if not _is_branch(part)]
+    location = _entries(error["loc"])
     field = str(location[0]) if location else ""
     variable = (prefix + field if field else f"{prefix}*") + _path(location[1:])
     context, kind = error.get("ctx") or {}, error["type"]
@@ -102,9 +102,15 @@ def _secret(model: type[BaseModel], field: str) -> bool:
     return bool(re.search(r"SecretRef|Check|TlsFiles", str(info.annotation)))
 
 
-def _is_branch(part: object) -> bool:
-    """Whether a part of a location names a branch of a union rather than an entry."""
-    return isinstance(part, str) and bool(re.search(r"[\[(]|^(TlsFiles|SecretRef)$", part))
+def _entries(location: tuple[int | str, ...]) -> list[int | str]:
+    """Drop what names a branch of a union ("http" of a check) rather than an entry."""
+    kept: list[int | str] = []
+    for index, part in enumerate(location):
+        branch = isinstance(part, str) and re.search(r"[\[(]|^(TlsFiles|SecretRef)$", part)
+        check = index == 2 and isinstance(location[1], int) and location[0] == "extra_checks"
+        if not branch and not check:
+            kept.append(part)
+    return kept
 
 
 def _path(parts: list[Any]) -> str:

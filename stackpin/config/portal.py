@@ -15,11 +15,12 @@ from stackpin.config.checks import (
     distinct_names,
 )
 from stackpin.config.common import Also, PublicEdge, Resolve, SecretUse, Shared, StackSettings
-from stackpin.config.crm import CrmSettings, CrmUpstream
+from stackpin.config.crm import CrmSettings
 from stackpin.config.crm_checks import public
 from stackpin.config.hoststack import HostStack, Listeners, Static
 from stackpin.config.problems import invalid
 from stackpin.config.types import HostName, LocalPath, Model, SecretRef
+from stackpin.config.upstream import CrmUpstream
 
 
 class TlsFiles(Model):
@@ -47,20 +48,20 @@ class PortalSettings(StackSettings, PublicEdge):
         examples=["sub.example.org"],
     )
     assets: LocalPath = Field(
-        "portal", description="Folder of the pages, relative to the repository."
+        default="portal", description="Folder of the pages, relative to the repository."
     )
     tls: Literal["self-signed"] | TlsFiles = Field(
-        "self-signed",
+        default="self-signed",
         description="The certificate: made once on the host, or your own files.",
         examples=[{"certificate": "tls/fullchain.pem", "key": "file:~/.secrets/portal.key"}],
     )
     nginx_snippet: LocalPath | None = Field(
-        None,
+        default=None,
         description="File whose text goes into the server block; `nginx -t` judges it first.",
         examples=["snippets/portal.conf"],
     )
     keep_releases: Annotated[int, Field(ge=2, le=100)] = Field(
-        5, description="Releases of the pages kept on the host."
+        default=5, description="Releases of the pages kept on the host."
     )
     extra_checks: list[Check] = Field(
         default_factory=list,
