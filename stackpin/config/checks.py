@@ -19,12 +19,22 @@ _REFERENCE = re.compile(r"\{env:[A-Za-z_][A-Za-z0-9_]*\}")
 class BaseCheck(Model):
     """What every check has. `weight` counts in the score; `required` fails the gate alone."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
-    where: Where = "slot"
-    weight: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] = 1.0
-    required: bool = True
-    timeout: Annotated[float, Field(gt=0, le=300, allow_inf_nan=False)] = 5.0
-    retries: Annotated[int, Field(ge=0, le=30)] = 0
+    name: Annotated[
+        str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$", description="shown in results, unique")
+    ]
+    where: Where = Field(
+        default="slot", description="slot: on its port, host: on the host, public: from outside"
+    )
+    weight: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] = Field(
+        default=1.0, description="share in the score"
+    )
+    required: bool = Field(default=True, description="its failure alone fails the gate")
+    timeout: Annotated[float, Field(gt=0, le=300, allow_inf_nan=False)] = Field(
+        default=5.0, description="seconds"
+    )
+    retries: Annotated[int, Field(ge=0, le=30)] = Field(
+        default=0, description="further attempts, one second apart"
+    )
 
     def as_json(self) -> dict[str, Any]:
         """Return the check as the JSON object the host program reads; all fields are present."""
@@ -35,17 +45,25 @@ class HttpCheck(BaseCheck):
     """One request, one answer. `{port}` in the URL is the port of the slot being judged."""
 
     kind: Literal["http"] = "http"
-    method: Literal["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"] = "GET"
-    url: str
-    headers: dict[str, str] = Field(default_factory=dict)
-    status: Annotated[int, Field(ge=100, le=599)] = 200
-    body: str | None = None
-    contains: list[str] = Field(default_factory=list)
-    json_: JsonValue = Field(default=None, alias="json")
-    json_has: dict[str, JsonValue] | None = None
-    series: list[str] = Field(default_factory=list)
-    response_headers: dict[str, str] = Field(default_factory=dict)
-    version_header: str | None = None
+    method: Literal["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"] = Field(
+        default="GET", description="redirects are answers, never followed"
+    )
+    url: str = Field(description="absolute, http or https")
+    headers: dict[str, str] = Field(
+        default_factory=dict, description="sent; {env:NAME} is the release's variable"
+    )
+    status: Annotated[int, Field(ge=100, le=599)] = Field(default=200, description="expected")
+    body: str | None = Field(default=None, description="exact text, a final line break aside")
+    contains: list[str] = Field(default_factory=list, description="texts the body has")
+    json_: JsonValue = Field(default=None, alias="json", description="exactly this JSON")
+    json_has: dict[str, JsonValue] | None = Field(
+        default=None, description="part of the JSON; [] is any list, {} any mapping, None anything"
+    )
+    series: list[str] = Field(default_factory=list, description="Prometheus series named")
+    response_headers: dict[str, str] = Field(default_factory=dict, description="exact headers")
+    version_header: str | None = Field(
+        default=None, description="header that must be the release's version"
+    )
 
     def as_json(self) -> dict[str, Any]:
         """As `BaseCheck.as_json`; the exact JSON expected is under "json"."""
@@ -79,16 +97,16 @@ class TcpCheck(BaseCheck):
     """A connection is accepted. `port` None is the port of the slot being judged."""
 
     kind: Literal["tcp"] = "tcp"
-    host: str = "127.0.0.1"
-    port: Port | None = None
+    host: str = Field(default="127.0.0.1", description="address to connect to")
+    port: Port | None = Field(default=None, description="its port")
 
 
 class SystemdCheck(BaseCheck):
     """A unit is in a state. `unit` None is the slot's; {slot} and {stack} are filled in."""
 
     kind: Literal["systemd"] = "systemd"
-    unit: str | None = None
-    state: str = "active"
+    unit: str | None = Field(default=None, description="name of the unit")
+    state: str = Field(default="active", description="its ActiveState")
 
 
 class DiskCheck(BaseCheck):
@@ -96,8 +114,8 @@ class DiskCheck(BaseCheck):
 
     kind: Literal["disk"] = "disk"
     where: Where = "host"
-    path: AbsPath | None = None
-    free_mb: Annotated[int, Field(ge=1)] = 256
+    path: AbsPath | None = Field(default=None, description="where to look")
+    free_mb: Annotated[int, Field(ge=1)] = Field(default=256, description="MiB")
 
 
 class MemoryCheck(BaseCheck):
@@ -105,7 +123,7 @@ class MemoryCheck(BaseCheck):
 
     kind: Literal["memory"] = "memory"
     where: Where = "host"
-    available_mb: Annotated[int, Field(ge=1)] = 64
+    available_mb: Annotated[int, Field(ge=1)] = Field(default=64, description="MiB")
 
 
 class PermissionsCheck(BaseCheck):
@@ -113,18 +131,20 @@ class PermissionsCheck(BaseCheck):
 
     kind: Literal["permissions"] = "permissions"
     where: Where = "host"
-    path: AbsPath
-    user: str | None = None
-    group: str | None = None
-    mode: Annotated[str, Field(pattern=r"^[0-7]{3,4}$")] | None = None
+    path: AbsPath = Field(description="file or folder")
+    user: str | None = Field(default=None, description="owner")
+    group: str | None = Field(default=None, description="group")
+    mode: Annotated[str, Field(pattern=r"^[0-7]{3,4}$")] | None = Field(
+        default=None, description="octal text"
+    )
 
 
 class LogCheck(BaseCheck):
     """No line of the unit's log since its start matches; no `patterns` means the usual ones."""
 
     kind: Literal["log"] = "log"
-    unit: str | None = None
-    patterns: list[str] = Field(default_factory=list)
+    unit: str | None = Field(default=None, description="name of the unit; None is the slot's")
+    patterns: list[str] = Field(default_factory=list, description="regular expressions")
 
     @field_validator("patterns")
     @classmethod
@@ -143,9 +163,11 @@ class SqliteCheck(BaseCheck):
 
     kind: Literal["sqlite"] = "sqlite"
     where: Where = "host"
-    path: AbsPath | None = None
-    tables: list[str] = Field(default_factory=list)
-    schema_version: str | int | None = None
+    path: AbsPath | None = Field(default=None, description="database file")
+    tables: list[str] = Field(default_factory=list, description="tables it must have")
+    schema_version: str | int | None = Field(
+        default=None, description="newest row of schema_migrations"
+    )
 
 
 class CertificateCheck(BaseCheck):
@@ -153,10 +175,10 @@ class CertificateCheck(BaseCheck):
 
     kind: Literal["certificate"] = "certificate"
     where: Where = "host"
-    path: AbsPath | None = None
-    host: str = "127.0.0.1"
-    port: Port = 443
-    days: Annotated[int, Field(ge=1)] = 14
+    path: AbsPath | None = Field(default=None, description="PEM file")
+    host: str = Field(default="127.0.0.1", description="address to ask")
+    port: Port = Field(default=443, description="its port")
+    days: Annotated[int, Field(ge=1)] = Field(default=14, description="least days left")
 
 
 class CommandCheck(BaseCheck):
@@ -164,9 +186,9 @@ class CommandCheck(BaseCheck):
 
     kind: Literal["command"] = "command"
     where: Where = "host"
-    argv: Annotated[list[str], Field(min_length=1)]
-    exit_code: Annotated[int, Field(ge=0, le=255)] = 0
-    contains: list[str] = Field(default_factory=list)
+    argv: Annotated[list[str], Field(min_length=1)] = Field(description="program and arguments")
+    exit_code: Annotated[int, Field(ge=0, le=255)] = Field(default=0, description="expected")
+    contains: list[str] = Field(default_factory=list, description="texts the output has")
 
 
 Check = Annotated[
@@ -183,6 +205,18 @@ Check = Annotated[
     Field(discriminator="kind"),
 ]
 CHECK: TypeAdapter[Check] = TypeAdapter(Check)
+CHECK_KINDS: dict[str, type[BaseCheck]] = {
+    "http": HttpCheck,
+    "tcp": TcpCheck,
+    "systemd": SystemdCheck,
+    "disk": DiskCheck,
+    "memory": MemoryCheck,
+    "permissions": PermissionsCheck,
+    "log": LogCheck,
+    "sqlite": SqliteCheck,
+    "certificate": CertificateCheck,
+    "command": CommandCheck,
+}
 
 
 def distinct_names(checks: Sequence[BaseCheck]) -> None:
