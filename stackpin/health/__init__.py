@@ -1,0 +1,1 @@
+"""Health asked from the operator's side: what the world sees of a stack."""

@@ -1,0 +1,1 @@
+"""The order of things: the stages that make a deploy, an update and a rollback."""

@@ -1,0 +1,157 @@
+"""The deploy lock: a lease per host and stack, kept alive by a heartbeat while we work."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+import gevent
+
+from stackpin.engine.remote import RemoteError, RemoteLost, RemoteRefused
+from stackpin.engine.session import Session
+from stackpin.errors import StackpinError
+from stackpin.rollout.model import whoami
+
+__all__ = ["Lease", "leases"]
+
+WAIT_STEP = 2.0
+CALL_TIMEOUT = 30.0
+
+
+class Says(Protocol):
+    """Anything with a `say(text)`, such as Progress."""
+
+    def say(self, text: str) -> None:
+        """Tell the user `text`."""
+
+
+class Lease:
+    """Leases on every (host, stack part), under one token; made by `take`.
+
+    `ttl` in seconds. `lost` says in a sentence why a lease is gone, or is None.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        parts: Sequence[str],
+        reason: str,
+        ttl: float,
+        token: str | None = None,
+    ) -> None:
+        self.token = token or secrets.token_hex(16)
+        self.lost: str | None = None
+        self._session = session
+        self._parts = tuple(parts)
+        self._reason = reason
+        self._ttl = ttl
+        self._held: dict[tuple[str, str], float] = {}
+        self._heart: gevent.Greenlet | None = None
+
+    def take(self, hosts: Sequence[str], wait: float = 0.0, says: Says | None = None) -> None:
+        """Acquire the lease on all `hosts` or on none, trying for `wait` seconds.
+
+        Raises RemoteRefused naming the holder, its reason and age.
+        """
+        deadline = time.monotonic() + wait
+        told = False
+        while True:
+            try:
+                self._take_all(hosts)
+            except RemoteRefused as held:
+                self.give_back()
+                if time.monotonic() >= deadline:
+                    raise
+                if says and not told:
+                    says.say(f"waiting up to {wait:.0f} s: {held}")
+                    told = True
+                gevent.sleep(min(WAIT_STEP, max(0.1, deadline - time.monotonic())))
+            except BaseException:
+                self.give_back()
+                raise
+            else:
+                self._heart = gevent.spawn(self._beat)
+                return
+
+    def check(self) -> None:
+        """Raise when a lease was lost: whoever took it may be working on the host."""
+        if self.lost:
+            raise StackpinError(f"lost the deploy lock: {self.lost}")
+
+    def give_back(self) -> None:
+        """Release every lease still held; a host that does not answer lets it expire."""
+        if self._heart is not None:
+            self._heart.kill(block=False)
+            self._heart = None
+        held = list(self._held)
+
+        def one(host: str) -> None:
+            for name, part in held:
+                if name == host:
+                    self._call(host, part, "lock-release")
+                    self._session.hold(host, part, None)
+
+        self._session.map(one, sorted({host for host, _ in held}))
+        self._held.clear()
+
+    def _take_all(self, hosts: Sequence[str]) -> None:
+        def one(host: str) -> None:
+            for part in self._parts:
+                self._call(host, part, "lock-acquire")
+                self._held[host, part] = time.monotonic()
+                self._session.hold(host, part, self.token)
+
+        self._session.map(one, hosts).all()
+
+    def _call(self, host: str, part: str, command: str) -> None:
+        payload = {
+            "token": self.token,
+            "owner": whoami(),
+            "reason": self._reason,
+            "ttl": self._ttl,
+        }
+        self._session.call(host, command, part, payload, timeout=CALL_TIMEOUT)
+
+    def _beat(self) -> None:
+        while True:
+            gevent.sleep(self._ttl / 3)
+            self._session.map(self._renew, sorted({host for host, _ in self._held}))
+
+    def _renew(self, host: str) -> None:
+        for name, part in list(self._held):
+            if name != host:
+                continue
+            try:
+                self._call(host, part, "lock-renew")
+                self._held[host, part] = time.monotonic()
+            except RemoteLost as silence:
+                # A short cut of the network is no reason to give up before the lease is over.
+                if time.monotonic() - self._held[host, part] > self._ttl:
+                    self.lost = str(silence)
+            except RemoteError as error:
+                self.lost = str(error)
+
+
+@contextmanager
+def leases(
+    session: Session,
+    stack: str,
+    hosts: Sequence[str],
+    reason: str,
+    *,
+    ttl: float = 60.0,
+    wait: float = 0.0,
+) -> Iterator[Lease]:
+    """Hold the lease of `stack` on all `hosts` for the length of the block.
+
+    `ttl` and `wait` in seconds. Raises RemoteRefused when somebody else holds one.
+    """
+    lease = Lease(session, [stack], reason, ttl)
+    lease.take(hosts, wait)
+    try:
+        yield lease
+    finally:
+        lease.give_back()
