@@ -1,0 +1,40 @@
+"""What the host program says about a stack."""
+
+# ruff: noqa: D102 - what default, command and process do is told once, by pyinfra
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+from pyinfra.api.facts import FactBase
+
+PROGRAM = "/usr/local/lib/stackpin/host.pyz"
+
+
+class StackState(FactBase[dict[str, Any]]):
+    """The host program's `state` of `stack`; `{"installed": False}` on a host without it.
+
+    An answer that cannot be read counts as not installed and carries the text in "unreadable":
+    the deploy that follows replaces the program, which is the remedy.
+    """
+
+    @staticmethod
+    def default() -> dict[str, Any]:
+        return {"installed": False}
+
+    def command(self, stack: str) -> str:
+        return (
+            f"if [ -f {PROGRAM} ] && command -v python3 >/dev/null; then"
+            f" python3 {PROGRAM} state {shlex.quote(stack)} 2>/dev/null </dev/null; fi; true"
+        )
+
+    def process(self, output: list[str]) -> dict[str, Any]:
+        text = "\n".join(output)
+        try:
+            answer = json.loads(text)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict) or not answer.get("ok", True):
+            return {"installed": False, "unreadable": text[:500]}
+        return answer

@@ -1,0 +1,1 @@
+"""How things are made true: operations read facts and yield commands, none when all is so."""

@@ -1,0 +1,100 @@
+"""A self-signed certificate, made once on the host: its key never travels."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+)
+from pyinfra.api.command import QuoteString, StringCommand
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from facts.files import Tree
+from facts.tls import Certificate
+from operations.notes import Change, note
+from operations.program import Commands
+
+DAYS = 825  # the longest life browsers accept for a certificate someone trusts by hand
+
+
+@operation()
+def self_signed(certificate: str, key: str, names: Sequence[str]) -> Commands:
+    """Make an EC P-256 certificate for `names` (DNS names and addresses; the first is its subject).
+
+    Kept as long as it covers all names, belongs to its key and lasts another month. nginx, when
+    it runs, is told about a new one.
+    """
+    found = host.get_fact(Certificate, certificate=certificate, key=key)
+    good = found and found.matches_key and found.lasts_a_month and set(names) <= set(found.names)
+    if not good:
+        before = f"for {', '.join(found.names)}" if found else None
+        note(Change("certificate", certificate, before, f"self-signed for {', '.join(names)}"))
+        yield _make(certificate, key, names)
+        return
+    modes = {path: node.mode for path, node in host.get_fact(Tree, paths=[key]).items()}
+    if modes.get(key) != "600":
+        note(Change("file", key, modes.get(key), "0600"))
+        yield StringCommand("chmod 0600", QuoteString(key))
+        return
+    host.noop(f"{certificate} covers {', '.join(names)}")
+
+
+def _make(certificate: str, key: str, names: Sequence[str]) -> StringCommand:
+    alternatives = ",".join(f"{'IP' if _is_address(n) else 'DNS'}:{n}" for n in names)
+    return StringCommand(
+        "umask 077 && rm -f",
+        QuoteString(f"{key}.new"),
+        QuoteString(f"{certificate}.new"),
+        "&& openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -sha256",
+        f"-days {DAYS} -subj",
+        # a common name holds 64 characters at most; browsers read the alternatives anyway
+        QuoteString(f"/CN={names[0][:64]}"),
+        "-addext",
+        QuoteString(f"subjectAltName={alternatives}"),
+        "-keyout",
+        QuoteString(f"{key}.new"),
+        "-out",
+        QuoteString(f"{certificate}.new"),
+        "2>/dev/null && chmod 0644",
+        QuoteString(f"{certificate}.new"),
+        "&& mv -fT",
+        QuoteString(f"{key}.new"),
+        QuoteString(key),
+        "&& mv -fT",
+        QuoteString(f"{certificate}.new"),
+        QuoteString(certificate),
+        "&& if systemctl is-active -q nginx && nginx -t -q; then systemctl reload nginx; fi",
+    )
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def pair_problem(certificate: str, key: str) -> str | None:
+    """Why these two PEM texts cannot serve TLS together, or None. The key is never repeated."""
+    try:
+        public = x509.load_pem_x509_certificate(certificate.encode()).public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        return f"the certificate cannot be read ({error})"
+    try:
+        private = load_pem_private_key(key.encode(), password=None)
+    except TypeError:
+        return "the key has a passphrase, which nginx cannot ask for"
+    except (ValueError, UnsupportedAlgorithm):
+        return "the key is not a private key in PEM form"
+    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if public.public_bytes(*form) != private.public_key().public_bytes(*form):
+        return "the key does not belong to the certificate"
+    return None

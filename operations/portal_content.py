@@ -1,0 +1,162 @@
+"""What the portal stack consists of on a host, as values."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import ipaddress
+import tarfile
+from pathlib import Path
+
+from operations.certificates import pair_problem
+from operations.crm_content import boot_unit, state_directories
+from operations.entries import Directory, File, Link
+from operations.rendering import TEMPLATES, render
+from stackpin.config.common import Resolve
+from stackpin.config.portal import PortalSettings, TlsFiles
+from stackpin.config.release import Release
+from stackpin.errors import Refused
+
+STACK = "portal"
+PACKAGES = ("ca-certificates", "curl", "iproute2", "nginx", "openssl", "python3")
+ROOT = "/srv/portal"
+TLS = f"/etc/stackpin/{STACK}/tls"
+CERTIFICATE, KEY = f"{TLS}/portal.crt", f"{TLS}/portal.key"
+SITE = "/etc/nginx/sites-available/stackpin-portal.conf"
+SITE_LINK = "/etc/nginx/sites-enabled/stackpin-portal.conf"
+SNIPPET = "/etc/nginx/snippets/stackpin-portal.conf"
+VERSION = "v1"  # pages have no version of their own: their digest tells them apart
+LARGEST = 256 * 1024 * 1024  # bytes of all pages together; more is a mistaken folder
+
+
+def entries(
+    settings: PortalSettings, resolve: Resolve, root: Path
+) -> list[Directory | File | Link]:
+    """Every file and directory of the stack but nginx's, parents first; releases not included."""
+    return [
+        *state_directories(STACK),
+        Directory(TLS, "0700"),
+        Directory(f"/opt/{STACK}"),
+        Directory(f"/opt/{STACK}/releases"),
+        Directory(ROOT),
+        boot_unit(),
+        File(f"/etc/stackpin/{STACK}/stack.json", settings.host_stack(resolve).text(), "0600"),
+        File(f"{ROOT}/maintenance.html", (TEMPLATES / "portal/maintenance.html").read_text()),
+        *tls_files(settings, resolve, root),
+    ]
+
+
+def tls_files(settings: PortalSettings, resolve: Resolve, root: Path) -> list[File]:
+    """Return the given certificate and key; nothing when the host makes its own.
+
+    Raises Refused when the two do not belong together: nginx would not start again with them.
+    """
+    if not isinstance(settings.tls, TlsFiles):
+        return []
+    path = root / Path(settings.tls.certificate).expanduser()
+    key = resolve(settings.tls.key).get_secret_value()
+    certificate = _read(path, "portal_tls['certificate']")
+    problem = pair_problem(certificate, key)
+    if problem:
+        raise Refused(
+            f"portal_tls: found that {problem} ({path}, {settings.tls.key}); expected a "
+            "certificate with its own key, both PEM. Refer to files which belong together."
+        )
+    return [
+        File(KEY, key.rstrip("\n") + "\n", "0600", secret=True),
+        File(CERTIFICATE, certificate),
+    ]
+
+
+def names(settings: PortalSettings, address: str | None) -> list[str]:
+    """List what a self-signed certificate must cover: server name, then addresses known beforehand."""
+    wanted = [settings.server_name, settings.upstream.public_address, address]
+    return list(dict.fromkeys([name for name in wanted[:1] if name] + _addresses(wanted[1:])))
+
+
+def site(settings: PortalSettings, tls: list[File], root: Path) -> tuple[list[File], list[Link]]:
+    """Return nginx's files and the links that enable them. `tls` is what `tls_files` gave."""
+    given = next((file.sha256 for file in tls if file.path == CERTIFICATE), None)
+    files = []
+    if settings.nginx_snippet is not None:
+        path = root / Path(settings.nginx_snippet).expanduser()
+        files.append(File(SNIPPET, _read(path, "portal_nginx_snippet")))
+    text = render(
+        "portal/site.conf.j2",
+        server_name=settings.server_name,
+        http_port=settings.http_port,
+        https_port=settings.https_port,
+        ports=settings.upstream.ports,
+        slot_file=settings.upstream.slot_file,
+        maintenance_files=[
+            settings.upstream.maintenance_file,
+            f"/var/lib/stackpin/{STACK}/maintenance",
+        ],
+        certificate=CERTIFICATE,
+        key=KEY,
+        # New content under the same path is a reason to reload, which nginx-apply sees by the text.
+        certificate_sha256=given,
+        root=ROOT,
+        assets=f"{ROOT}/current",
+        snippet=SNIPPET if settings.nginx_snippet is not None else None,
+    )
+    return [File(SITE, text), *files], [Link(SITE_LINK, SITE)]
+
+
+def release(settings: PortalSettings, root: Path) -> tuple[Release, bytes]:
+    """Return the release of the pages and its artifact, a tar that depends on contents alone.
+
+    Raises Refused when the folder has no index.html.
+    """
+    folder = root / Path(settings.assets).expanduser()
+    if not (folder / "index.html").is_file():
+        raise Refused(
+            f"portal_assets: found no index.html in {folder}; expected the folder of the portal's "
+            "pages. Set portal_assets to it."
+        )
+    body = _tar(folder)
+    digest = hashlib.sha256(body).hexdigest()
+    environment = {"STACKPIN_VERSION": VERSION}
+    return Release.make(VERSION, digest, "portal.tar", environment, "", key=""), body
+
+
+def _tar(folder: Path) -> bytes:
+    paths = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts)
+    )
+    size = sum(path.stat().st_size for path in paths)
+    if size > LARGEST:
+        raise Refused(
+            f"portal_assets: found {size >> 20} MiB in {folder}; expected pages of at most "
+            f"{LARGEST >> 20} MiB. Refer to the folder of the pages alone."
+        )
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for path in paths:
+            data = path.read_bytes()
+            member = tarfile.TarInfo(path.relative_to(folder).as_posix())
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def _read(path: Path, variable: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refused(
+            f"{variable}: found no readable text at {path} ({error}); expected the file. "
+            "Put it there or change the variable."
+        ) from None
+
+
+def _addresses(texts: list[str | None]) -> list[str]:
+    found = []
+    for text in texts:
+        try:
+            found.append(str(ipaddress.ip_address(text or "")))
+        except ValueError:
+            continue
+    return found

@@ -1,0 +1,86 @@
+"""Saying no in a deploy file: before anything is changed, on any host, also with `pyinfra -y`.
+
+Deploy files run for every host before the first operation does; an exception there ends the run.
+A refusal must not wait for an operation, because the ones before it would have run by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+from pyinfra.api.exceptions import DeployError
+from pyinfra.context import host
+
+from facts.accounts import Account
+from facts.git import WorkTree
+from facts.stacks import StackState
+from operations.accounts import is_person
+from operations.program import lock_token
+from operations.repository import problem
+from stackpin.errors import Refused, StackpinError
+
+
+class DeployRefused(DeployError, Refused):  # noqa: N818 - reads as what happened
+    """Raised while deploy files are read: pyinfra ends the run before its first operation."""
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Turn our own errors into one that pyinfra reports as a sentence, not as a traceback."""
+    try:
+        yield
+    except DeployRefused:
+        raise
+    except StackpinError as error:
+        raise DeployRefused(f"{host.name}: {error}") from error
+
+
+def refuse(what: str, found: str, expected: str, remedy: str) -> NoReturn:
+    """Raise DeployRefused for this host: what it is about, found, expected, what to do next."""
+    raise DeployRefused(f"{host.name}: {what}: found {found}, expected {expected}. {remedy}")
+
+
+def variables() -> dict[str, object]:
+    """Return the host's data as settings are loaded from it: without what only this tool reads."""
+    data: dict[str, object] = host.data.dict()  # type: ignore[no-untyped-call]
+    data.pop("stackpin_lock_token", None)
+    return data
+
+
+def require_service_account(variable: str, user: str) -> None:
+    """Refuse to take over an account that someone logs in with."""
+    account = host.get_fact(Account, user=user)
+    if is_person(account):
+        refuse(
+            variable,
+            f"{user!r}, an account with user id {account.uid if account else '?'}",
+            "a system account or a name that is free",
+            "Choose another name: the service gets an account of its own.",
+        )
+
+
+def require_repository(variable: str, path: str, user: str, create: bool) -> None:
+    """Refuse a publish repository that is not a Git work tree and must not be made."""
+    why = problem(host.get_fact(WorkTree, path=path, user=user), create)
+    if why is None:
+        return
+    remedy = f"Clone the repository there, or run: git -C {path} init"
+    if why == "nothing there":
+        remedy = f"Clone the repository to {path}, or set {variable.replace('_root', '_create')}."
+    refuse(variable, f"{why} at {path}", "the top of a Git work tree", remedy)
+
+
+def require_no_other_deploy(stack: str) -> None:
+    """Refuse while someone else holds the host's lease for `stack`."""
+    if host.data.get("stackpin_driver") == "operator":
+        return  # the stackpin command takes the lease itself, or only looks
+    lease = host.get_fact(StackState, stack=stack).get("lock")
+    if lease and lease.get("token") != (lock_token(stack) or ""):
+        refuse(
+            f"lock of {stack}",
+            f"{lease.get('owner', 'someone')} ({lease.get('reason', 'no reason given')})",
+            "no other deploy at work",
+            "Wait until it ends, or see `stackpin lock show`.",
+        )

@@ -1,0 +1,87 @@
+"""Bringing a release to a host and making it the live one."""
+
+from __future__ import annotations
+
+import getpass
+import io
+import socket
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pyinfra.api.command import FileUploadCommand, PyinfraCommand, QuoteString, StringCommand
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from facts.files import Tree
+from facts.stacks import StackState
+from operations.notes import Change, note
+from operations.program import call
+from stackpin.config.release import Release
+
+
+@operation()
+def activate(
+    stack: str, release: Release, artifact: Path | bytes
+) -> Generator[PyinfraCommand, None, None]:
+    """Make `release`, whose one artifact is a local file or given bytes, what `stack` serves.
+
+    An artifact the host already has is not sent again. The host itself then rehearses, starts,
+    gates, switches and, on any failure, goes back (`rollout`); with `stackpin_driver` set to
+    "operator" that is left to the caller, who drives the host stage by stage.
+    """
+    state = host.get_fact(StackState, stack=stack)
+    live = state.get("live_release")
+    operator = host.data.get("stackpin_driver") == "operator"
+    if live == release.id and not state.get("pending"):
+        if _serving(state):
+            host.noop(f"{stack} serves {release.id}")
+            return
+        note(Change("service", stack, "the live slot is not running", "running"))
+        yield call("service", stack, {"action": "start"})
+        return
+    note(Change("release", stack, live, release.id))
+    if not _complete(state, release.id):
+        yield from _upload(stack, release, artifact)
+    yield call(
+        "receive",
+        stack,
+        {"release": release.as_json(), "env": release.env_text, "unit": release.unit_text},
+    )
+    if not operator:
+        who = f"{getpass.getuser()}@{socket.gethostname()}"
+        yield call(
+            "rollout", stack, {"release": release.id, "who": who, "reason": "pyinfra deploy"}
+        )
+
+
+def _serving(state: Mapping[str, Any]) -> bool:
+    slot = (state.get("slots") or {}).get(state.get("live_slot") or "")
+    return not slot or bool(slot.get("active"))  # a stack of files has no slots
+
+
+def _complete(state: Mapping[str, Any], release_id: str) -> bool:
+    known = state.get("releases") or []
+    return any(r.get("id") == release_id and r.get("complete") for r in known)
+
+
+def _upload(
+    stack: str, release: Release, artifact: Path | bytes
+) -> Generator[PyinfraCommand, None, None]:
+    sha256 = release.artifact_sha256
+    directory = f"/var/lib/stackpin/{stack}/incoming"
+    arrived, arriving = f"{directory}/{sha256}", f"{directory}/.{sha256}.part"
+    node = host.get_fact(Tree, paths=[arrived]).get(arrived)
+    if node and node.sha256 == sha256:
+        return
+    # Complete and verified before it carries its name: a cut connection leaves only a .part.
+    yield StringCommand(
+        "install -d -m 0700", directory, "&& install -m 0600 /dev/null", QuoteString(arriving)
+    )
+    source = io.BytesIO(artifact) if isinstance(artifact, bytes) else str(artifact)
+    yield FileUploadCommand(source, arriving)
+    yield StringCommand(
+        f"echo '{sha256}  {arriving}' | sha256sum -c --status",
+        f"&& sync {arriving} && mv -fT {arriving} {arrived}",
+        f"|| {{ echo 'the upload of {sha256[:12]} arrived damaged; run again' >&2; exit 1; }}",
+    )
