@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stackpin.host import disk, pointer, slots, units
+from stackpin.host import pointer, releases, slots, units
 from stackpin.host.checks import run_checks
-from stackpin.host.envfile import parse_env
 from stackpin.host.errors import refused
 from stackpin.host.stack import SLOTS, Stack
 
-__all__ = ["COMMANDS", "environment", "evaluate", "explain", "unit_log", "verify", "version_of"]
+__all__ = ["COMMANDS", "evaluate", "explain", "unit_log", "verify"]
 
 
 def evaluate(results: Sequence[Mapping[str, Any]], pass_score: float) -> dict[str, Any]:
@@ -53,25 +52,11 @@ def explain(gate: Mapping[str, Any]) -> str:
     return "; ".join(told)
 
 
-def environment(stack: Stack, release: str | None) -> dict[str, str]:
-    """Read the environment of a release, for checks and masking; empty when there is none."""
-    if release is None:
-        return {}
-    path = stack.release_dir(release) / "env"
-    return parse_env(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
-def version_of(stack: Stack, release: str | None) -> str | None:
-    """Read the version a release says it is, None when there is no such release."""
-    if release is None:
-        return None
-    found = disk.read_json(stack.release_dir(release) / "release.json") or {}
-    return str(found["version"]) if found.get("version") else None
-
-
 def unit_log(stack: Stack, slot: str, lines: int = 20) -> list[str]:
     """Return the last log lines of a slot's unit, secrets masked."""
-    return units.last_log(stack, slot, environment(stack, slots.linked(stack, slot)), lines=lines)
+    release = slots.linked(stack, slot)
+    env = releases.environment(stack, release, slot) if release else {}
+    return units.last_log(stack, slot, env, lines=lines)
 
 
 def verify(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
@@ -97,9 +82,9 @@ def verify(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
         stack,
         stack.checks,
         port=None if slot is None else slots.port_of(stack, slot),
-        env=environment(stack, release),
-        where=where,
-        version=version_of(stack, release),
+        env=releases.environment(stack, release, slot),
+        where=where if slot is not None else where - {"slot"},
+        version=releases.version_of(stack, release),
     )
     gate = evaluate(results, stack.gate.pass_score)
     if slot is not None and not gate["passed"]:

@@ -1,0 +1,136 @@
+"""What really runs on a host, beside what should: one reading, few programs started."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import Any
+
+from stackpin.host import findings, pointer, processes, releases, slots, sqlite_db, system
+from stackpin.host.findings import Finding, Reading, UnitState
+from stackpin.host.masking import Masker
+from stackpin.host.stack import SLOTS, Stack
+
+__all__ = ["COMMANDS", "inspect"]
+
+_ASKED = "Id,ActiveState,SubState,MainPID,NRestarts,FragmentPath,DropInPaths,NeedDaemonReload"
+
+
+def inspect(stack: Stack, _payload: dict[str, Any]) -> dict[str, Any]:
+    """Read the host and compare it with what was deployed.
+
+    Returns {installed, live_slot, live_release, process: {pid, exe, exe_deleted, cmdline,
+    release_env, started} or null, listeners: [{proto, address, port, pid, process}], database:
+    {path, size, tables, integrity, schema_version} or null, units: [{name, active, sub, main_pid,
+    restarts, dropins, fragment, fragment_ok}], findings: [{code, message, expected, found}]}.
+    Codes are in findings.py. An absent thing is a finding or null, never an error.
+    """
+    listening = processes.listeners()
+    if not stack.installed:
+        answer = {"installed": False, "live_slot": None, "live_release": None, "process": None}
+        rows = [item.as_json() for item in listening]
+        return {**answer, "listeners": rows, "database": None, "units": [], "findings": []}
+    reading = _read(stack, listening)
+    found = findings.look(reading)
+    live = reading.live_slot
+    release = pointer.live_release(stack)
+    env = releases.environment(stack, release, live) if release else {}
+    return {
+        "installed": True,
+        "live_slot": live,
+        "live_release": release,
+        "process": _process(reading, Masker.of(env)),
+        "listeners": [item.as_json() for item in listening],
+        "database": _database(stack, found),
+        "units": [unit.as_json() for unit in reading.units.values()],
+        "findings": [finding._asdict() for finding in found],
+    }
+
+
+def _read(stack: Stack, listening: list[processes.Listener]) -> Reading:
+    live = pointer.live_slot(stack)
+    units = {} if stack.is_static else _units(stack)
+    running = {
+        slot: process
+        for slot, unit in units.items()
+        if unit.main_pid and (process := processes.process(unit.main_pid)) is not None
+    }
+    return Reading(stack, live, units, running, listening)
+
+
+def _units(stack: Stack) -> dict[str, UnitState]:
+    names = {stack.unit(slot): slot for slot in SLOTS}
+    answer = system.run(["systemctl", "show", f"--property={_ASKED}", *names], timeout=20.0)
+    found = {}
+    for block in answer.out.split("\n\n"):
+        values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        slot = names.get(values.get("Id", ""))
+        if slot is None:
+            continue
+        linked = slots.linked(stack, slot)
+        wanted = stack.release_dir(linked) / "unit" if linked else None
+        file = stack.unit_file(slot)
+        same = (
+            wanted is not None
+            and wanted.is_file()
+            and file.is_file()
+            and wanted.read_bytes() == file.read_bytes()
+            and values.get("FragmentPath") == str(file)
+            and values.get("NeedDaemonReload") != "yes"
+        )
+        found[slot] = UnitState(
+            name=values["Id"],
+            active=values.get("ActiveState") or "inactive",
+            sub=values.get("SubState") or "dead",
+            main_pid=int(values.get("MainPID") or 0),
+            restarts=int(values.get("NRestarts") or 0),
+            dropins=values.get("DropInPaths", "").split(),
+            fragment=values.get("FragmentPath") or None,
+            fragment_ok=same,
+            reload_needed=values.get("NeedDaemonReload") == "yes",
+        )
+    return found
+
+
+def _process(reading: Reading, mask: Masker) -> dict[str, Any] | None:
+    process = reading.running.get(reading.live_slot or "")
+    if process is None:
+        return None
+    return {
+        "pid": process.pid,
+        "exe": process.exe,
+        "exe_deleted": process.exe_deleted,
+        "cmdline": [mask(part) for part in process.cmdline],
+        "release_env": process.environment.get("STACKPIN_RELEASE"),
+        "started": process.started,
+    }
+
+
+def _database(stack: Stack, found: list[Finding]) -> dict[str, Any] | None:
+    if not stack.database:
+        return None
+    path = stack.at(stack.database)
+    answer: dict[str, Any] = {
+        "path": stack.database,
+        "size": None,
+        "tables": [],
+        "integrity": "absent",
+    }
+    if not path.is_file():
+        return {**answer, "schema_version": None}
+    answer["size"] = path.stat().st_size
+    version = None
+    try:
+        with closing(sqlite_db.open_read_only(path)) as db:
+            answer["integrity"] = sqlite_db.integrity(db)
+            answer["tables"] = sqlite_db.table_names(db)
+            version = sqlite_db.schema_version(db)
+    except sqlite3.Error as problem:
+        answer["integrity"] = str(problem)
+    if answer["integrity"] != "ok":
+        message = f"{stack.database}: damaged; restore a backup"
+        found.append(Finding("database-damaged", message, "ok", str(answer["integrity"])))
+    return {**answer, "schema_version": version}
+
+
+COMMANDS = {"inspect": inspect}

@@ -1,0 +1,130 @@
+"""What a backup holds: a consistent database, the settings of the stack, and a list of both.
+
+A snapshot directory has meta.json, database.sqlite (when the stack has one), stack.json, slots/,
+releases.jsonl and release/ (env, unit, release.json of the live release).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from stackpin.host import disk, pointer, sqlite_db
+from stackpin.host.clock import now_text
+from stackpin.host.errors import failed
+from stackpin.host.stack import Stack
+
+__all__ = ["DATABASE", "META", "build", "database_summary", "problems", "read_meta"]
+
+META = "meta.json"
+DATABASE = "database.sqlite"
+
+
+def build(stack: Stack, target: Path, *, reason: str, release: str | None) -> dict[str, Any]:
+    """Fill the empty private directory `target`; return meta.json.
+
+    meta: {stack, release, live_release, reason, created, database: {path, size, tables: {name:
+    rows}, schema_version} or null, files: {name: sha256}}. Raises HostError(error): the copy of
+    the database is not sound; nothing may be stored then.
+    """
+    live = pointer.live_release(stack)
+    database = _copy_database(stack, target / DATABASE)
+    for source, name in _settings(stack, live):
+        if source.is_file():
+            (target / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            shutil.copyfile(source, target / name)
+            (target / name).chmod(0o600)
+    files = sorted(path for path in target.rglob("*") if path.is_file())
+    meta: dict[str, Any] = {
+        "stack": stack.name,
+        "release": release or live,
+        "live_release": live,
+        "reason": reason,
+        "created": now_text(),
+        "database": database,
+        "files": {str(path.relative_to(target)): sha256(path) for path in files},
+    }
+    disk.write_json(target / META, meta)
+    return meta
+
+
+def _copy_database(stack: Stack, copy: Path) -> dict[str, Any] | None:
+    if not stack.database or not stack.at(stack.database).is_file():
+        return None
+    try:
+        sqlite_db.copy(stack.at(stack.database), copy)
+        copy.chmod(0o600)
+        return {"path": stack.database, **database_summary(copy)}
+    except sqlite3.Error as problem:
+        raise failed(
+            f"{stack.database}: no backup was made, the database cannot be copied soundly: "
+            f"{problem}; restore an earlier backup"
+        ) from problem
+
+
+def database_summary(path: Path) -> dict[str, Any]:
+    """Return {size, tables: {name: rows}, schema_version} of a database nobody writes.
+
+    Raises sqlite3.DatabaseError when it is damaged.
+    """
+    with closing(sqlite_db.open_at_rest(path)) as db:
+        found = sqlite_db.integrity(db)
+        if found != "ok":
+            raise sqlite3.DatabaseError(found)
+        tables = sqlite_db.row_counts(db)
+        version = sqlite_db.schema_version(db)
+    return {"size": path.stat().st_size, "tables": tables, "schema_version": version}
+
+
+def _settings(stack: Stack, live: str | None) -> list[tuple[Path, str]]:
+    """List the files that bring the stack back; restic's password is not among them.
+
+    A key inside the box it opens helps nobody: the operator keeps it elsewhere.
+    """
+    found = [(stack.settings_file, "stack.json"), (stack.journal_file, "releases.jsonl")]
+    for slot in ("blue", "green", "rehearsal"):
+        found.append((stack.slot_env_file(slot), f"slots/{slot}.env"))
+    if live is not None:
+        names = ("env", "unit", "release.json")
+        found += [(stack.release_dir(live) / name, f"release/{name}") for name in names]
+    return found
+
+
+def read_meta(directory: Path) -> dict[str, Any]:
+    """Read meta.json of a restored snapshot. Raises HostError(error) when it has none."""
+    meta = disk.read_json(directory / META)
+    if meta is None or not isinstance(meta.get("files"), dict):
+        raise failed(f"{directory / META}: absent or not readable; this is no Stackpin backup")
+    return meta
+
+
+def problems(directory: Path, meta: dict[str, Any]) -> list[str]:
+    """List what a restored snapshot lacks beside its own meta.json: files, rows, soundness."""
+    found = []
+    for name, wanted in meta["files"].items():
+        path = directory / name
+        if not path.is_file():
+            found.append(f"{name}: absent")
+        elif sha256(path) != wanted:
+            found.append(f"{name}: not the content that was backed up")
+    if meta.get("database"):
+        try:
+            tables = database_summary(directory / DATABASE)["tables"]
+        except sqlite3.Error as problem:
+            return [*found, f"{DATABASE}: {problem}"]
+        if tables != meta["database"]["tables"]:
+            found.append(f"{DATABASE}: other row counts than at the time of the backup")
+    return found
+
+
+def sha256(path: Path) -> str:
+    """Return the hexadecimal SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
