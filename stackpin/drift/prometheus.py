@@ -47,8 +47,9 @@ def _samples(host: HostDrift) -> Iterator[tuple[str, dict[str, str], int]]:
     yield "stackpin_drift_operations", {}, len(host.pending)
     for code, count in sorted(Counter(finding.code for finding in host.findings).items()):
         yield "stackpin_drift_findings", {"code": code}, count
-    releases = {"live": host.release_now or "", "wanted": host.release_wanted or ""}
-    yield "stackpin_release_info", releases, 1
+    for part, release in host.releases.items():
+        ids = {"part": part, "live": release.now or "", "wanted": release.wanted or ""}
+        yield "stackpin_release_info", ids, 1
 
 
 def _sample(metric: str, labels: dict[str, str], value: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["DriftReport", "Finding", "HostDrift", "PendingOp", "build"]
+__all__ = ["DriftReport", "Finding", "HostDrift", "PendingOp", "Release", "build"]
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,18 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Release:
+    """The release of one part of the stack: live `now`, and `wanted`; None is none."""
+
+    now: str | None
+    wanted: str | None
+
+
+@dataclass(frozen=True)
 class HostDrift:
     """One host: `error` is set when it could not be checked completely, then it is not in sync."""
 
-    release_now: str | None
-    release_wanted: str | None
+    releases: Mapping[str, Release]
     pending: tuple[PendingOp, ...] = ()
     conditional: tuple[str, ...] = ()
     in_sync_ops: tuple[str, ...] = ()
@@ -114,8 +121,10 @@ def _host(
     ops = list((planned or {}).get("ops") or [])
     found = [] if not isinstance(inspection, Mapping) else inspection.get("findings") or []
     return HostDrift(
-        release_now=(planned or {}).get("release_now"),
-        release_wanted=(planned or {}).get("release_wanted"),
+        releases={
+            str(part): Release(ids.get("now"), ids.get("wanted"))
+            for part, ids in ((planned or {}).get("releases") or {}).items()
+        },
         pending=tuple(_pending(op) for op in ops if op.get("verdict") == "change"),
         conditional=tuple(str(op["name"]) for op in ops if op.get("verdict") == "conditional"),
         in_sync_ops=tuple(str(op["name"]) for op in ops if op.get("verdict") == "no-change"),
@@ -161,8 +170,7 @@ def _host_json(host: HostDrift) -> dict[str, Any]:
     return {
         "result": "not checked" if host.error else "drift" if host.drifted else "in sync",
         "error": host.error,
-        "release_now": host.release_now,
-        "release_wanted": host.release_wanted,
+        "releases": {part: vars(release) for part, release in host.releases.items()},
         "pending": [
             {"name": op.name, "summary": list(op.summary), "diff": list(op.diff)}
             for op in host.pending

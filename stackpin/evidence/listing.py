@@ -9,7 +9,7 @@ from typing import Any
 from stackpin.evidence.record import MANIFEST
 from stackpin.evidence.verify import read_manifest
 
-__all__ = ["Entry", "entries"]
+__all__ = ["Entry", "entries", "records_at"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,14 @@ class Entry:
     path: Path
     manifest: dict[str, Any]
     problem: str | None = None
+
+
+def records_at(path: Path) -> list[Path]:
+    """Return the records `path` means: itself, or those below it; itself too when there is none."""
+    if (path / MANIFEST).exists() or not path.is_dir():
+        return [path]
+    below = sorted(found.parent for found in path.glob(f"**/{MANIFEST}"))
+    return [found for found in below if not found.name.startswith(".")] or [path]
 
 
 def entries(root: Path, inventory: str | None = None, stack: str | None = None) -> list[Entry]:

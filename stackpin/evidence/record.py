@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stackpin.redact import redact
+from stackpin.redact import redact_value
 
 __all__ = ["MANIFEST", "MANIFEST_SUM", "Record", "directory_name", "write"]
 
@@ -126,20 +126,13 @@ def _publish(staging: Path, wanted: Path) -> Path:
 
 
 def _dump(value: Any) -> bytes:  # noqa: ANN401 -- any JSON value
-    return (json.dumps(_redacted(value), indent=2, sort_keys=True, default=str) + "\n").encode()
+    # Redacted leaf by leaf, after everything became plain JSON and before it is encoded.
+    plain = redact_value(json.loads(json.dumps(value, default=_plain)))
+    return (json.dumps(plain, indent=2, sort_keys=True) + "\n").encode()
 
 
-def _redacted(value: Any) -> Any:  # noqa: ANN401 -- any JSON value
-    """Redact leaf by leaf: in the encoded text a token with quotes would no longer look like it."""
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, Mapping):
-        return {redact(str(key)): _redacted(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_redacted(item) for item in value]
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    return redact(str(value))
+def _plain(value: object) -> object:
+    return dict(value) if isinstance(value, Mapping) else str(value)
 
 
 def _sha256(data: bytes) -> str:

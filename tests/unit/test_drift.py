@@ -25,7 +25,8 @@ def parsed(xml: str) -> ElementTree.Element:
 
 
 def plan(*ops: dict[str, Any], error: str | None = None, host: str = "a") -> dict[str, Any]:
-    entry = {"release_now": "v1.0.0-aa", "release_wanted": "v1.1.0-bb", "ops": list(ops)}
+    releases = {"crm": {"now": "v1.0.0-aa", "wanted": "v1.1.0-bb"}}
+    entry = {"releases": releases, "ops": list(ops)}
     return {"hosts": {host: {**entry, "error": error}}}
 
 
@@ -137,7 +138,10 @@ def test_prometheus_values() -> None:
     assert f"stackpin_drift_in_sync{{{where}}} 0\n" in text
     assert f"stackpin_drift_operations{{{where}}} 1\n" in text
     assert f'stackpin_drift_findings{{{where},code="stray-listener"}} 2\n' in text
-    assert f'stackpin_release_info{{{where},live="v1.0.0-aa",wanted="v1.1.0-bb"}} 1\n' in text
+    assert (
+        f'stackpin_release_info{{{where},part="crm",live="v1.0.0-aa",wanted="v1.1.0-bb"}} 1\n'
+        in text
+    )
     assert 'stackpin_drift_time_seconds{inventory="prod",stack="crm"} 1795301100\n' in text
 
 

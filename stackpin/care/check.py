@@ -1,0 +1,100 @@
+"""Compare hosts with the declaration: what a plan would change and what the hosts find odd."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from stackpin.care.fleet import ask, parts
+from stackpin.config import stacks
+from stackpin.config.problems import ConfigProblems
+from stackpin.drift.report import DriftReport, build
+from stackpin.engine.plan import make_plan
+from stackpin.engine.session import Session, open_session
+from stackpin.engine.state import load_inventory, select_hosts
+from stackpin.errors import StackpinError
+from stackpin.redact import redact_value
+
+__all__ = ["check_drift"]
+
+INSPECT_TIMEOUT = 120.0
+
+
+def check_drift(
+    inventory: str, stack: str, limit: Sequence[str], data: Mapping[str, Any]
+) -> DriftReport:
+    """Return the drift of `stack`; a host that cannot be checked is in the report with its error.
+
+    Raises Refused where the question itself is wrong: inventory, stack, --limit or variables.
+    """
+    parts(stack)
+    wanted = [host.name for host in select_hosts(load_inventory(inventory, data), limit, inventory)]
+    planned: dict[str, Any] = {}
+    inspections: dict[str, Mapping[str, Any] | str] = {}
+    with ExitStack() as opened:
+        try:
+            session = opened.enter_context(open_session(inventory, wanted, data, partial=True))
+        except StackpinError as error:
+            planned.update({name: {"error": str(error)} for name in wanted})
+        else:
+            _compare(session, stack, data, planned, inspections)
+    return build(
+        inventory=Path(inventory).stem,
+        stack=stack,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        plan=redact_value({"hosts": planned}),
+        inspections=redact_value(inspections),
+    )
+
+
+def _compare(
+    session: Session,
+    stack: str,
+    data: Mapping[str, Any],
+    planned: dict[str, Any],
+    inspections: dict[str, Mapping[str, Any] | str],
+) -> None:
+    """Fill `planned` and `inspections` for every host of `session`, reachable or not."""
+    for host, problem in session.problems.items():
+        planned[host] = {"error": problem.message}
+    answers = ask(session, stack, "inspect", timeout=INSPECT_TIMEOUT)
+    for (host, part), error in answers.errors.items():
+        inspections[host] = str(error) or type(error).__name__
+        planned.setdefault(host, {"error": f"{part}: {inspections[host]}"})
+    for host in session.hosts:
+        found = [
+            {**finding, "message": _named(part, stack, finding)}
+            for part in parts(stack)
+            if (host, part) in answers.values
+            for finding in answers.values[host, part].get("findings") or []
+        ]
+        inspections.setdefault(host, {"findings": found})
+    planned.update(_plans(session, stack, data))
+
+
+def _named(part: str, stack: str, finding: Mapping[str, Any]) -> str:
+    """Say which part of a composed stack a finding is about."""
+    message = str(finding.get("message", ""))
+    return message if part == stack else f"{part}: {message}"
+
+
+def _plans(session: Session, stack: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return each host's plan; hosts are planned together, and one by one when that fails."""
+    files = {part.name: part.deploys for part in stacks.stack(stack).components()}
+    try:
+        plan = make_plan(session, stack, files, data).to_json()
+        return dict(plan["hosts"])
+    except ConfigProblems:
+        raise
+    except StackpinError as error:
+        if len(session.hosts) == 1:
+            return {session.hosts[0]: {"error": str(error)}}
+    # One host with a failing fact spoils the plan of all: ask again to see whose it is.
+    found: dict[str, Any] = {}
+    for host in session.hosts:
+        with open_session(session.inventory, (host,), data) as alone:
+            found.update(_plans(alone, stack, data))
+    return found

@@ -1,0 +1,153 @@
+"""Put one question, or one change, to the same stack on several hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from stackpin.config import stacks
+from stackpin.engine.session import Session
+from stackpin.errors import Refused, StackpinError
+from stackpin.rollout.lease import leases
+
+__all__ = ["Answers", "Voice", "ask", "change", "only_host", "parts", "slot_part", "worst"]
+
+
+class Voice(Protocol):
+    """Where messages go: the command's Output, or anything with the same two methods."""
+
+    def line(self, text: str = "") -> None:
+        """Say a result."""
+
+    def note(self, text: str) -> None:
+        """Say progress or a problem."""
+
+
+@dataclass
+class Answers:
+    """What hosts answered to one command, by (host, part); `errors` has the rest by the same key.
+
+    A host that could not be connected is in `errors` for every part.
+    """
+
+    values: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    errors: dict[tuple[str, str], Exception] = field(default_factory=dict)
+
+    def exit_code(self) -> int:
+        """0 without errors; else the worst of them: 5 and 4 as reported, a lone refusal 3, else 1.
+
+        A refusal counts as 3 only where every host refused: otherwise something was touched.
+        """
+        codes = {getattr(error, "exit_code", 1) for error in self.errors.values()}
+        if not codes:
+            return 0
+        for code in (5, 4):
+            if code in codes:
+                return code
+        return 3 if codes == {3} and not self.values else 1
+
+    def report(self, voice: Voice) -> None:
+        """Say every error once; a message of the host program names its host already."""
+        said: set[str] = set()
+        for (host, _part), error in self.errors.items():
+            text = str(error) if isinstance(error, StackpinError) else _unexpected(host, error)
+            if text not in said:
+                voice.note(f"stackpin: {text}")
+            said.add(text)
+
+    def values_json(self) -> list[dict[str, Any]]:
+        """Return the answers as JSON values, each with its host and stack."""
+        return [
+            {"host": host, "stack": part, **{k: v for k, v in answer.items() if k != "ok"}}
+            for (host, part), answer in self.values.items()
+        ]
+
+    def errors_json(self) -> list[dict[str, str]]:
+        """Return the errors as JSON values."""
+        return [
+            {"host": host, "stack": part, "kind": type(error).__name__, "message": str(error)}
+            for (host, part), error in self.errors.items()
+        ]
+
+
+def parts(stack: str) -> tuple[str, ...]:
+    """Return the stacks that `stack` is made of (itself, mostly); refuse an unknown name."""
+    return tuple(part.name for part in stacks.stack(stack).components())
+
+
+def slot_part(stack: str) -> str:
+    """Return the part of `stack` that runs as a service; refuse when there is none.
+
+    The service is the part whose inventory pins a version.
+    """
+    services = [name for name in parts(stack) if stacks.STACKS[name].version_variable]
+    if not services:
+        raise Refused(f"stack {stack}: static files without a service; expected crm or site")
+    return services[0]
+
+
+def only_host(session: Session, purpose: str) -> str:
+    """Return the one host of the session; refuse several, as `purpose` needs exactly one."""
+    if len(session.hosts) != 1:
+        named = ", ".join(session.hosts)
+        raise Refused(f"{purpose}: needs exactly one host, found {named}; add --limit HOST")
+    return session.hosts[0]
+
+
+def ask(
+    session: Session,
+    stack: str,
+    command: str,
+    payload: Mapping[str, Any] | None = None,
+    *,
+    timeout: float = 60.0,
+    on_line: Callable[[str, str], None] | None = None,
+) -> Answers:
+    """Put `command` to every part on every host at once; `on_line(host, text)` gets progress."""
+
+    def one(host: str) -> Answers:
+        got = Answers()
+        for part in parts(stack):
+            line = None if on_line is None else _bound(on_line, host)
+            try:
+                got.values[host, part] = session.call(
+                    host, command, part, payload, timeout=timeout, on_line=line
+                )
+            except Exception as error:
+                got.errors[host, part] = error
+        return got
+
+    answers = Answers()
+    for host, problem in session.problems.items():
+        for part in parts(stack):
+            answers.errors[host, part] = StackpinError(problem.message)
+    for got in session.map(one).all().values():
+        answers.values.update(got.values)
+        answers.errors.update(got.errors)
+    return answers
+
+
+@contextmanager
+def change(
+    session: Session, stack: str, reason: str, hosts: Sequence[str] | None = None
+) -> Iterator[None]:
+    """Hold the lease of every part on `hosts` (default all) while something is changed."""
+    with ExitStack() as held:
+        for part in parts(stack):
+            held.enter_context(leases(session, part, hosts or session.hosts, reason=reason))
+        yield
+
+
+def worst(*codes: int) -> int:
+    """Return the exit code that must not be hidden by the others: 5, 4, 1, 3, 2, then 0."""
+    return min(codes, key=(5, 4, 1, 3, 2, 0).index)
+
+
+def _bound(on_line: Callable[[str, str], None], host: str) -> Callable[[str], None]:
+    return lambda text: on_line(host, text)
+
+
+def _unexpected(host: str, error: Exception) -> str:
+    return f"{host}: unexpected {type(error).__name__}: {error}"

@@ -1,0 +1,70 @@
+"""Take a stack off its hosts, exactly as listed before."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from stackpin.care.fleet import Answers, ask, change, parts
+from stackpin.engine.session import Session
+
+__all__ = ["anything", "lines", "listed", "remove"]
+
+REMOVE_TIMEOUT = 300.0
+
+
+def listed(session: Session, stack: str, *, keep_backups: bool) -> Answers:
+    """Ask every host what an uninstall would remove and keep."""
+    return ask(session, stack, "uninstall-list", {"keep_backups": keep_backups})
+
+
+def anything(answers: Answers) -> bool:
+    """Whether any host has anything to remove."""
+    return any(answer.get("remove") for answer in answers.values.values())
+
+
+def lines(answer: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the list of one host as lines."""
+    for item in answer.get("remove") or []:
+        yield f"remove {_subject(item)} ({item.get('why', '')})"
+    for item in answer.get("keep") or []:
+        yield f"keep   {_subject(item)} ({item.get('why', '')})"
+
+
+def remove(session: Session, stack: str, seen: Answers, *, keep_backups: bool) -> Answers:
+    """Remove what `seen` listed; a host whose list changed since then refuses.
+
+    Parts go in the opposite order of their deploy: what stands in front goes last.
+    """
+    answers = Answers()
+    with change(session, stack, "uninstall"):
+        for part in reversed(parts(stack)):
+            for host in session.hosts:
+                key = (host, part)
+                if not seen.values[key].get("remove"):
+                    continue
+                payload = {"keep_backups": keep_backups, "expect": digest(seen.values[key])}
+                try:
+                    answers.values[key] = session.call(
+                        host, "uninstall", part, payload, timeout=REMOVE_TIMEOUT
+                    )
+                except Exception as error:
+                    answers.errors[key] = error
+    return answers
+
+
+def digest(answer: Mapping[str, Any]) -> str:
+    """Return the sum the host compares with: its own, or one over the list."""
+    if answer.get("sha256"):
+        return str(answer["sha256"])
+    text = json.dumps({"remove": answer.get("remove"), "keep": answer.get("keep")}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _subject(item: Mapping[str, Any]) -> str:
+    for kind in ("path", "unit", "user"):
+        if item.get(kind):
+            return str(item[kind]) if kind == "path" else f"{kind} {item[kind]}"
+    return str(item)

@@ -1,0 +1,66 @@
+"""Put a backup back on one host: seen first, in maintenance mode, undone when it does not serve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from stackpin.care.fleet import Voice, change
+from stackpin.engine.remote import RemoteError
+from stackpin.engine.session import Session
+
+__all__ = ["describe", "restore", "view"]
+
+RESTORE_TIMEOUT = 3600.0
+
+
+def view(session: Session, host: str, part: str, snapshot: str) -> dict[str, Any]:
+    """Ask the host what restoring `snapshot` (an id, or latest) would lose; changes nothing."""
+    payload = {"dry": True, **({} if snapshot == "latest" else {"id": snapshot})}
+    answer = session.call(host, "restore", part, payload, timeout=RESTORE_TIMEOUT)
+    return {key: value for key, value in answer.items() if key != "ok"}
+
+
+def describe(seen: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a restore would do, as lines."""
+    yield f"backup {str(seen.get('id') or '')[:8]} of {seen.get('time')}, {seen.get('release')}"
+    lost: Mapping[str, Any] = seen.get("lost") or {}
+    for table, counts in lost.items():
+        then, now = counts.get("then"), counts.get("now")
+        if then != now:
+            yield f"  {table}: {now} rows now, {then} in the backup"
+    if not any(counts.get("then") != counts.get("now") for counts in lost.values()):
+        yield "  every table has as many rows now as in the backup; changed rows go back as well"
+
+
+def restore(
+    session: Session, host: str, part: str, seen: Mapping[str, Any], voice: Voice
+) -> dict[str, Any]:
+    """Restore the backup of view `seen`; maintenance is switched on for it and off after success.
+
+    After a failure in which the host put the previous database back and serves it, maintenance is
+    switched off as well; where the host cannot say so it stays on, and the error says so.
+    """
+    with change(session, part, f"restore {str(seen.get('id'))[:8]}", [host]):
+        was_on = bool(session.call(host, "state", part).get("maintenance"))
+        if not was_on:
+            session.call(host, "maintenance", part, {"on": True, "reason": "restore"})
+        payload = {"id": seen.get("id"), "confirm_token": seen.get("confirm_token")}
+        try:
+            done = session.call(
+                host,
+                "restore",
+                part,
+                payload,
+                timeout=RESTORE_TIMEOUT,
+                on_line=lambda text: voice.note(f"{host}: {text}"),
+            )
+        except RemoteError as error:
+            if not was_on and error.exit_code in {3, 4}:
+                session.call(host, "maintenance", part, {"on": False, "reason": "restore failed"})
+            else:
+                voice.note(f"{host}: maintenance stays on; `stackpin maintenance off` ends it")
+            raise
+        if not was_on:
+            session.call(host, "maintenance", part, {"on": False, "reason": "restored"})
+    return {key: value for key, value in done.items() if key != "ok"}

@@ -1,0 +1,83 @@
+"""Read a host's `state` answer into the one line a person wants to see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stackpin.care.history import collate, live_run
+
+__all__ = ["HostStatus", "summarise"]
+
+
+@dataclass(frozen=True)
+class HostStatus:
+    """One host's stack in words; empty text means "nothing to say", `error` "could not ask".
+
+    `health` is the score of the live slot's checks from 0 to 1, None when they were not run.
+    """
+
+    host: str
+    release: str = ""
+    version: str = ""
+    slot: str = ""
+    active: str = ""
+    since: str = ""
+    pin: str = ""
+    last: str = ""
+    lock: str = ""
+    maintenance: bool = False
+    health: float | None = None
+    healthy: bool | None = None
+    error: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the status as JSON values."""
+        return dict(vars(self))
+
+
+def summarise(
+    host: str,
+    state: Mapping[str, Any],
+    *,
+    pin: str | None = None,
+    gate: Mapping[str, Any] | None = None,
+) -> HostStatus:
+    """Summarise a `state` answer; `pin` is the version the inventory wants, `gate` a GateResult."""
+    lock = _lock(state.get("lock"))
+    if not state.get("installed"):
+        return HostStatus(host, release="not installed", pin=pin or "", lock=lock)
+    slot = str(state.get("live_slot") or "")
+    running: Mapping[str, Any] = (state.get("slots") or {}).get(slot) or {}
+    release = state.get("live_release")
+    version = _version(state, release)
+    runs = collate(host, state.get("journal") or [], live_run(state))
+    return HostStatus(
+        host=host,
+        release=str(release or "none"),
+        version=version,
+        slot=slot,
+        active=str(running.get("active") or ""),
+        since=str(running.get("started") or ""),
+        pin="" if pin is None else pin if pin == version else f"{pin} (not live)",
+        last=f"{runs[-1].command}: {runs[-1].outcome}" if runs else "",
+        lock=lock,
+        maintenance=bool(state.get("maintenance")),
+        health=None if gate is None else float(gate.get("score") or 0),
+        healthy=None if gate is None else bool(gate.get("passed")),
+    )
+
+
+def _version(state: Mapping[str, Any], release: object) -> str:
+    for entry in state.get("releases") or []:
+        if entry.get("id") == release:
+            return str(entry.get("version") or "")
+    return str(release).rpartition("-")[0] if release else ""
+
+
+def _lock(lock: Mapping[str, Any] | None) -> str:
+    if not lock:
+        return ""
+    reason = f" ({lock['reason']})" if lock.get("reason") else ""
+    return f"{lock.get('owner', 'somebody')}{reason}"

@@ -1,0 +1,93 @@
+"""`stackpin drift`: where hosts differ from the declaration."""
+
+# ruff: noqa: D301, PLC0415 -- click wants a real \b; imports on use keep --help fast
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from stackpin.cli.options import Target, target
+from stackpin.cli.output import Output
+from stackpin.errors import StackpinError
+
+if TYPE_CHECKING:
+    from stackpin.drift.report import DriftReport, HostDrift
+
+
+@click.command()
+@click.option("--junit", metavar="FILE", help="Also write a JUnit XML report to FILE.")
+@click.option("--prometheus", metavar="FILE", help="Also write Prometheus text to FILE.")
+@target
+def drift(out: Output, target: Target, junit: str | None, prometheus: str | None) -> int:
+    """Report where hosts differ from the declaration; nothing is changed.
+
+    Two questions per host: which operations would change something (with their diffs), and what
+    the host itself finds odd: a running program that is not the installed release, manual unit
+    overrides, stray listeners, slot and journal in disagreement.
+
+    Exit status: 0 in sync, 2 drift, 1 when a host could not be checked, whatever the others say.
+
+    \b
+    Examples:
+      stackpin drift inventories/prod crm
+      stackpin drift inventories/prod site --junit drift.xml
+      stackpin drift inventories/prod crm --prometheus /var/lib/node_exporter/stackpin.prom
+    """
+    from stackpin.care.check import check_drift
+    from stackpin.drift.junit import junit_xml
+    from stackpin.drift.prometheus import prometheus_text
+
+    report = check_drift(target.inventory, target.stack, target.limit, target.data)
+    if junit:
+        _write(Path(junit), junit_xml(report))
+    if prometheus:
+        _write(Path(prometheus), prometheus_text(report))
+    out.document(report.as_json())
+    for name, host in report.hosts.items():
+        _show(out, name, host)
+    _conclude(out, report)
+    return report.exit_code
+
+
+def _show(out: Output, name: str, host: HostDrift) -> None:
+    if out.as_json:
+        return
+    word = "not checked" if host.error else "drift" if host.drifted else "in sync"
+    live = ", ".join(f"{part} {ids.now or 'none'}" for part, ids in host.releases.items())
+    out.line(f"{name}: {word}" + (f" (live: {live})" if live else ""))
+    if host.error:
+        out.line(f"  error: {host.error}")
+    for op in host.pending:
+        out.line(f"  would change: {op.name}")
+        for text in (*op.summary, *op.diff):
+            out.line(f"    {text}")
+    for name_of_op in host.conditional if host.pending else ():
+        out.line(f"  may follow: {name_of_op}")
+    for finding in host.findings:
+        out.line(f"  finding {finding.code}: {finding.message}")
+        if finding.expected or finding.found:
+            out.line(f"    expected {finding.expected or '-'}; found {finding.found or '-'}")
+
+
+def _conclude(out: Output, report: DriftReport) -> None:
+    drifted = [name for name, host in report.hosts.items() if host.drifted]
+    unchecked = [name for name, host in report.hosts.items() if host.error]
+    if unchecked:
+        out.note(f"stackpin: not checked: {', '.join(unchecked)}")
+    if drifted:
+        what = f"{report.inventory} {report.stack}"
+        out.note(f"stackpin: drift on {', '.join(drifted)}; `stackpin plan {what}` shows it again")
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace the file at once: a collector must never read half of it."""
+    staging = path.with_name(f".{path.name}.new")
+    try:
+        staging.write_text(text, "utf-8")
+        staging.chmod(0o644)
+        staging.replace(path)
+    except OSError as error:
+        raise StackpinError(f"{path}: cannot be written: {error.strerror}") from error
