@@ -1,0 +1,57 @@
+"""The `state` command: what the host recorded and what runs, in one answer, changing nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stackpin.host import disk, journal, lock, pointer, releases, runs, slots, units
+from stackpin.host.errors import HostError
+from stackpin.host.stack import SLOTS, Stack
+
+__all__ = ["COMMANDS", "state"]
+
+HIDDEN = ("lock_token",)  # whoever knows it may act as the lease's holder
+
+
+def state(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
+    """Tell everything recorded: state {journal?: number of lines, 50}.
+
+    -> {installed, kind, live_slot, live_release, slots: {slot: {release, active, sub, main_pid,
+    started, restarts}}, releases, last_good, pending, run, lock, maintenance, journal}.
+    pending has no token. Without stack.json: {installed: false, lock}.
+    """
+    lease = lock.shown(lock.current(stack))
+    if not stack.installed:
+        return {"installed": False, "lock": lease}
+    live = pointer.live_release(stack)
+    maintenance = stack.maintenance_file.exists()
+    return {
+        "installed": True,
+        "kind": stack.kind,
+        "live_slot": pointer.live_slot(stack),
+        "live_release": live,
+        "slots": {} if stack.is_static else _slots(stack),
+        "releases": releases.describe(stack),
+        "last_good": journal.last_good(stack, live),
+        "pending": _without(runs.load_pending(stack), "token"),
+        "run": _without(runs.load(stack), *HIDDEN),
+        "lock": lease,
+        "maintenance": maintenance,
+        "maintenance_since": (disk.read_json(stack.maintenance_file) or {}).get("since"),
+        "journal": journal.read(stack, int(payload.get("journal", 50))),
+    }
+
+
+def _slots(stack: Stack) -> dict[str, dict[str, Any]]:
+    try:
+        shown = units.show(stack, SLOTS)
+    except HostError:
+        shown = {slot: {"active": "unknown"} for slot in SLOTS}
+    return {slot: {"release": slots.linked(stack, slot), **shown[slot]} for slot in SLOTS}
+
+
+def _without(value: dict[str, Any] | None, *keys: str) -> dict[str, Any] | None:
+    return None if value is None else {k: v for k, v in value.items() if k not in keys}
+
+
+COMMANDS = {"state": state}
