@@ -37,16 +37,9 @@ def show(stack: Stack, slots: tuple[str, ...]) -> dict[str, dict[str, Any]]:
                 "result": values.get("Result"),
                 "job": int(values.get("Job") or 0) or None,
             }
-    absent: dict[str, Any] = {
-        "active": "inactive",
-        "sub": "dead",
-        "main_pid": None,
-        "started": None,
-    }
-    return {
-        slot: found.get(slot, {**absent, "restarts": 0, "result": None, "job": None})
-        for slot in slots
-    }
+    absent: dict[str, Any] = dict.fromkeys(("main_pid", "started", "result", "job"))
+    absent.update(active="inactive", sub="dead", restarts=0)
+    return {slot: found.get(slot, dict(absent)) for slot in slots}
 
 
 def reload() -> None:
