@@ -14,7 +14,7 @@ from pathlib import Path
 from stackpin.config.types import release_tag
 from stackpin.errors import Refused
 
-_LITERAL = re.compile(rb"""(?P<open>(?P<q>['"])(?P=q){0}|['"]{3})(?P<text>[!-~]*?)(?P=open)""")
+_LITERAL = re.compile(rb"""(?P<open>\'{3}|["]{3}|['"])(?P<text>[!-~]*?)(?P=open)""")
 _NEWLINE = re.compile(rb"\r\n|\r|\n")
 _BOM = b"\xef\xbb\xbf"
 
