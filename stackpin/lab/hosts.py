@@ -239,9 +239,7 @@ class Lab:
 
     def _remove_all(self) -> None:
         self.report("stopping all hosts")
-        everything = HostGroup(lab_group(self.paths.lab_id))
-        everything.kill()
-        everything.remove()
+        HostGroup(lab_group(self.paths.lab_id)).kill()
         network_down(self.paths)
         remove_tree(self.paths.hosts)
         for leftover in Path("/run/systemd/nspawn/propagate").glob(f"{self.paths.lab_id}-*"):

@@ -174,7 +174,6 @@ class Machine:
     def remove(self) -> None:
         """End the host and remove everything of it."""
         self.kill()
-        self.group.remove()
         remove_tree(self.names.home)
         # Left behind by a killed nspawn where /run is no tmpfs.
         remove_tree(Path("/run/systemd/nspawn/propagate", self.names.machine))

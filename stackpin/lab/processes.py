@@ -85,10 +85,14 @@ class HostGroup:
             return True
 
     def kill(self) -> None:
-        """SIGKILL every process of the group and wait until they are gone (20 s at most)."""
+        """SIGKILL every process of the group, wait until they are gone (20 s), remove the group.
+
+        It must go: Linux 6.18 also kills what is later started inside a group once killed.
+        """
         if not self.empty():
             (self.path / "cgroup.kill").write_text("1")
         self._wait_empty()
+        self._remove()
 
     @retry(
         stop=stop_after_delay(20),
@@ -100,8 +104,8 @@ class HostGroup:
         if not self.empty():
             raise StackpinError(f"processes of the lab do not end: see {self.path}/cgroup.procs")
 
-    def remove(self) -> None:
-        """Remove the empty group, and those above it that no other lab uses."""
+    def _remove(self) -> None:
+        """Remove the empty group, and those above it that nobody else uses."""
         root = cgroup_root()
         inside = self.path.relative_to(root)
         # Beside cgroup v1, nspawn also makes the same group in systemd's old hierarchy.

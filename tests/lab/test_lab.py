@@ -38,6 +38,10 @@ def one(own: Lab, request: pytest.FixtureRequest) -> LabHost:
     return own.host(request.param)
 
 
+def system(lab: Lab, host: LabHost) -> str:
+    return lab.run(host, "systemctl is-system-running", check=False).stdout.strip()
+
+
 def output(*argv: str) -> str:
     return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
 
@@ -124,6 +128,7 @@ def test_reboot_keeps_the_disk(own: Lab, one: LabHost) -> None:
     own.reboot(one.name)
     after = own.run(one, "cat /root/kept /proc/sys/kernel/random/boot_id").stdout.split()
     assert after[0] == "kept"
+    assert system(own, one) == "running"
     assert after[1] != before.strip()
 
 
@@ -145,6 +150,8 @@ def test_a_power_cut_keeps_the_disk(own: Lab, one: LabHost) -> None:
     assert (row.up, row.ssh) == (False, False)
     own.start(one.name)
     assert own.run(one, "cat /root/kept").stdout == "kept\n"
+    # Linux kills what is started in a cgroup that was killed before: boot would half fail.
+    assert system(own, one) == "running"
 
 
 def test_reset_gives_a_clean_disk_and_the_same_key(own: Lab, one: LabHost) -> None:
@@ -155,6 +162,7 @@ def test_reset_gives_a_clean_disk_and_the_same_key(own: Lab, one: LabHost) -> No
     took = time.monotonic() - began
     assert own.run(one, "test -e /root/gone", check=False).returncode == 1
     assert own.known_hosts.read_text() == keys
+    assert system(own, one) == "running"
     assert took < 10
 
 
@@ -175,10 +183,16 @@ def test_a_wrong_name_is_answered_with_the_right_ones(own: Lab) -> None:
         own.cut("nobody")
 
 
-def test_down_leaves_nothing(tmp_path: Path, own: Lab) -> None:
+@pytest.fixture
+def third(tmp_path: Path, own: Lab) -> Iterator[Lab]:
+    one = Lab(LabPaths(tmp_path / "third", own.paths.cache))
+    yield one
+    one.down()
+
+
+def test_down_leaves_nothing(third: Lab, own: Lab) -> None:
     """A third lab, so that the others can be seen to survive."""
     forwarding = FORWARDING.read_text()
-    third = Lab(LabPaths(tmp_path / "third", own.paths.cache))
     third.up(1)
     assert {line.split(":")[0] for line in traces(third)} == {
         "processes",
