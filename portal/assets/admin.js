@@ -6,10 +6,10 @@ async function show() {
   byId("hosts").replaceChildren(
     hosts.length
       ? el("div", { class: "scroll" }, el("table", {},
-          el("thead", {}, el("tr", {}, ...["Name", "Address", "State", "Since"].map((t) => el("th", { scope: "col" }, t)))),
+          el("thead", {}, el("tr", {}, ...["Name", "Address", "State", "Added"].map((t) => el("th", { scope: "col" }, t)))),
           el("tbody", {}, ...hosts.map((host) => el("tr", {},
             el("td", {}, host.name), el("td", {}, el("code", {}, host.base_url)),
-            el("td", {}, badge(host.status, "good")), el("td", {}, when(host.created_at)))))))
+            el("td", {}, badge(host.status, "good")), el("td", { class: "whole" }, when(host.created_at)))))))
       : el("p", { class: "empty" }, "No host is registered yet."),
   );
   byId("packs").replaceChildren(

@@ -45,7 +45,7 @@ form.addEventListener("submit", (event) => {
     const run = await api("POST", "/batch-import/runs", { host_id: Number(form.elements.host.value), items: wanted });
     form.elements.items.value = "";
     await show();
-    notice(`Run ${run.id} is done: ${run.total - run.failed} of ${run.total} without a failure.`);
+    notice(`Run ${run.id} is done: ${run.total - run.failed} of ${run.total} without a failure.`, run.failed > 0);
     document.querySelector(`[data-run="${run.id}"] details`).open = true;
   });
 });

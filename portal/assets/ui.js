@@ -19,7 +19,9 @@ export function badge(text, kind = "") {
 }
 
 export function when(text) {
-  return new Date(text).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+  return new Date(text).toLocaleString(undefined, {
+    month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hour12: false,
+  });
 }
 
 export function notice(text, bad = false) {

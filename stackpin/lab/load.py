@@ -443,7 +443,12 @@ def _as_arguments(plan: Plan) -> list[str]:
     return arguments
 
 
-async def _main(plan: Plan) -> Result:
+async def run(plan: Plan) -> Result:
+    """Load the target in this process until the time is up."""
+    return await _Runner(plan).run()
+
+
+async def _run_until_signal(plan: Plan) -> Result:
     runner = _Runner(plan)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -477,7 +482,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 3
     if pid_file:
         pid_file.write_text(f"{os.getpid()}\n")
-    result = asyncio.run(_main(plan))
+    result = asyncio.run(_run_until_signal(plan))
     beside = out.with_name(out.name + ".new")
     beside.write_text(json.dumps(asdict(result), indent=1) + "\n", encoding="utf-8")
     beside.replace(out)
