@@ -19,22 +19,26 @@ from stackpin.lab.status import lab_status
 __all__ = ["lab"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def _example(*lines: str) -> str:
+    """Format the end of a help text; click keeps lines after a backspace as they are."""
+    return "\n".join(["\b", "Example:", *(f"  {line}" for line in lines)])
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_example(
+        "stackpin lab up 2", "stackpin lab ssh lab1 -- systemctl status nginx", "stackpin lab down"
+    ),
+)
 def lab() -> None:
-    r"""Real hosts on this machine, for trials and tests.
+    """Real hosts on this machine, for trials and tests.
 
     Each is a Debian of its own: systemd, sshd, nginx, an address and a disk. Needs root on Linux.
     STACKPIN_LAB_DIR (default /var/lib/stackpin-lab) names the lab.
-
-    \b
-    Example:
-      stackpin lab up 2
-      stackpin lab ssh lab1 -- systemctl status nginx
-      stackpin lab down
     """
 
 
-@lab.command()
+@lab.command(epilog=_example("stackpin lab up 3"))
 @click.argument("count", type=click.IntRange(1, 244), default=1)
 @click.option("--name", default="lab", show_default=True, metavar="PREFIX", help="Host name start.")
 @click.option("--release", metavar="NAME", help="Debian release (default trixie).")
@@ -44,13 +48,9 @@ def lab() -> None:
 def up(
     out: Output, *, count: int, name: str, release: str | None, mirror: str | None, install: bool
 ) -> None:
-    r"""Have COUNT hosts running (default 1); those there are stay as they are.
+    """Have COUNT hosts running (default 1); those there are stay as they are.
 
     The first time builds the base image, about a minute; a host then takes seconds.
-
-    \b
-    Example:
-      stackpin lab up 3
     """
     with _progress() as one:
         hosts = one.up(count, name=name, release=release, mirror=mirror, install=install)
@@ -69,33 +69,22 @@ def up(
     out.line(f"Log in: stackpin lab ssh {hosts[0].name}. Inventory: inventories/lab")
 
 
-@lab.command()
+@lab.command(epilog=_example("stackpin lab down lab2", "stackpin lab down"))
 @click.argument("hosts", nargs=-1, metavar="[HOST]...")
 @click.option("--purge-cache", is_flag=True, help="Remove the cached base image as well.")
 @reporting
 def down(out: Output, hosts: tuple[str, ...], purge_cache: bool) -> None:
-    r"""Remove the hosts named, or the whole lab with everything it started.
-
-    \b
-    Example:
-      stackpin lab down lab2
-      stackpin lab down
-    """
+    """Remove the hosts named, or the whole lab with everything it started."""
     with _progress() as one:
         one.down(hosts, purge=purge_cache)
     out.document({"removed": list(hosts) or "all"})
     out.line(f"removed: {', '.join(hosts) or 'the whole lab'}")
 
 
-@lab.command(name="list")
+@lab.command(name="list", epilog=_example("stackpin lab list --json"))
 @reporting
 def list_(out: Output) -> None:
-    r"""List the hosts and their addresses; nothing is asked of them.
-
-    \b
-    Example:
-      stackpin lab list --json
-    """
+    """List the hosts and their addresses; nothing is asked of them."""
     hosts = Lab.load().hosts
     out.document({"hosts": [asdict(host) for host in hosts]})
     if hosts:
@@ -104,16 +93,12 @@ def list_(out: Output) -> None:
         out.line("no lab is running: start one with `stackpin lab up`")
 
 
-@lab.command()
+@lab.command(epilog=_example("stackpin lab status"))
 @reporting
 def status(out: Output) -> None:
-    r"""Show per host whether it is up, cut off, reachable, and what its systemd says.
+    """Show per host whether it is up, cut off, reachable, and what its systemd says.
 
     LOAD is the machine's: all hosts share its kernel.
-
-    \b
-    Example:
-      stackpin lab status
     """
     rows = lab_status(Lab.load())
     out.document({"hosts": [asdict(row) for row in rows]})
@@ -127,19 +112,16 @@ def status(out: Output) -> None:
     out.table(["host", "address", "up", "cut", "ssh", "systemd", "load"], cells)
 
 
-@lab.command(context_settings={"ignore_unknown_options": True})
+@lab.command(
+    context_settings={"ignore_unknown_options": True},
+    epilog=_example("stackpin lab ssh lab1", "stackpin lab ssh lab1 -- journalctl -u nginx -n 20"),
+)
 @click.argument("host")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.option("--user", default="root", show_default=True, help="root, or deploy (with sudo).")
 @reporting
 def ssh(out: Output, host: str, command: tuple[str, ...], user: str) -> None:
-    r"""Log in to HOST, or run a command on it and exit with its exit code.
-
-    \b
-    Example:
-      stackpin lab ssh lab1
-      stackpin lab ssh lab1 -- journalctl -u nginx -n 20
-    """
+    """Log in to HOST, or run a command on it and exit with its exit code."""
     del out  # ssh takes this terminal over
     check_root()
     one = Lab.load()
@@ -159,8 +141,7 @@ def _verb(name: str, done: str, text: str) -> None:
         out.document({"host": host, "done": name})
         out.line(f"{host} {done}")
 
-    text = f"{text}\n\n\b\nExample:\n  stackpin lab {name} lab1"
-    lab.command(name=name, help=text)(command)
+    lab.command(name=name, help=text, epilog=_example(f"stackpin lab {name} lab1"))(command)
 
 
 _verb("cut", "is cut off", "Pull HOST's network; it keeps running but nobody reaches it.")
