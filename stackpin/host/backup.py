@@ -83,13 +83,13 @@ def backup(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def backup_list(stack: Stack, _payload: dict[str, Any]) -> dict[str, Any]:
-    """List the stack's backups, newest first.
+    """List the stack's backups, oldest first.
 
     Returns {repository, backups: [{id, snapshot, time, release, reason, tags, host, paths}]}.
     """
     repository = Repository(stack)
     repository.require_program()
-    found = [_shown(item) for item in reversed(repository.snapshots())]
+    found = [_shown(item) for item in repository.snapshots()]
     return {"repository": repository.location, "backups": found}
 
 
@@ -113,13 +113,13 @@ def backup_verify(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
     """Read the whole repository, restore one backup to a scratch directory and open it.
 
     payload: {id: backup or null (the newest)}. Returns {id, time, release, repository, database:
-    {path, size, tables, schema_version} or null, files: count, seconds}. Raises HostError(error)
-    with detail {problems: [text]} when anything is damaged.
+    {path, size, tables, schema_version} or null, rows: {table: count}, files: count, seconds}.
+    Raises HostError(error) with detail {problems: [text]} when anything is damaged.
     """
     started = time.monotonic()
     repository = Repository(stack)
     repository.require_program()
-    chosen = _shown(repository.find(payload.get("id")))
+    chosen = _shown(repository.find(_wanted(payload)))
     found: list[str] = []
     meta: dict[str, Any] = {}
     try:
@@ -145,9 +145,15 @@ def backup_verify(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
         "release": chosen["release"],
         "repository": repository.location,
         "database": meta["database"],
+        "rows": (meta["database"] or {}).get("tables") or {},
         "files": len(meta["files"]),
         "seconds": round(time.monotonic() - started, 3),
     }
+
+
+def _wanted(payload: dict[str, Any]) -> str | None:
+    wanted = payload.get("id")
+    return None if wanted in {None, "latest"} else str(wanted)
 
 
 @contextmanager

@@ -66,11 +66,12 @@ class Repository:
                     f"{self.password_file}: absent, but {self.location} is a repository already; "
                     "put its password back, without it no backup in it can be read"
                 )
-            disk.make_dir(self.password_file.parent, 0o755)
+            if not self.password_file.parent.is_dir():
+                disk.make_dir(self.password_file.parent, 0o711)
             disk.atomic_write(self.password_file, (secrets.token_urlsafe(32) + "\n").encode())
         if exists:
             return
-        if self.local is not None:
+        if self.local is not None and not self.local.parent.is_dir():
             disk.make_dir(self.local.parent, 0o700)
         self._run("init", quiet=True)
 

@@ -1,0 +1,213 @@
+"""Take a stack off a host: first the exact list, then exactly that list."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import pwd
+import shutil
+from pathlib import Path
+from typing import Any
+
+from stackpin.host import nginx, runs, system, units
+from stackpin.host.backup import backup
+from stackpin.host.errors import HostError, refused
+from stackpin.host.progress import say
+from stackpin.host.restic import Repository
+from stackpin.host.stack import SLOTS, Stack
+from stackpin.host.uninstall_paths import around, removable
+
+__all__ = ["COMMANDS"]
+
+PROGRAM = "/usr/local/lib/stackpin"
+BOOT_UNIT = "/etc/systemd/system/stackpin-boot@.service"
+Item = dict[str, str]
+
+
+def uninstall_list(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
+    """List what an uninstall would remove and what it would leave.
+
+    payload: {keep_backups: bool, default true}. Returns {remove: [{path|unit|user, why}], keep:
+    [{path, why}], sha256}; sha256 is what `uninstall` wants as `expect`. A directory that holds
+    something kept is listed entry by entry.
+    """
+    keep_backups = bool(payload.get("keep_backups", True))
+    keep = _keep(stack, keep_backups)
+    remove = _units(stack)
+    kept = [Path(item["path"]) for item in keep if item["path"].startswith("/")]
+    for path, why in _paths(stack, keep_backups):
+        remove += [{"path": str(part), "why": why} for part in around(path, kept)]
+    remove += _user(stack)
+    text = json.dumps([remove, keep, keep_backups], sort_keys=True)
+    return {"remove": remove, "keep": keep, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def uninstall(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
+    """Remove exactly what was listed; what cannot be removed is told and the rest goes on.
+
+    payload: {keep_backups, expect: sha256 of the list, who}. A last backup is made first when
+    backups are kept and the stack has a database. Returns {removed: [item], kept: [item],
+    final_backup: id or null}. Raises HostError(refused): the list is another one now, or a run is
+    open; HostError(error) with detail {left: [{path|unit|user, problem}]}.
+    """
+    listed = uninstall_list(stack, payload)
+    if payload.get("expect") != listed["sha256"]:
+        raise refused(
+            f"uninstall of {stack.name}: the list is not the one that was shown; look again and "
+            "pass its sha256 as `expect`",
+            sha256=listed["sha256"],
+        )
+    if stack.installed and not runs.ended(runs.load(stack)):
+        raise refused(f"uninstall of {stack.name}: a run is open; finish or abort it first")
+    final = _last_backup(stack, payload)
+    removed: list[Item] = []
+    left: list[Item] = []
+    web = False
+    for item in listed["remove"]:
+        say(f"removing {item.get('path') or item.get('unit') or item.get('user')}")
+        try:
+            _remove(item)
+        except (HostError, OSError) as problem:
+            left.append({**item, "problem": str(problem)})
+            continue
+        removed.append(item)
+        web = web or item.get("path", "").startswith(nginx.HOME + "/")
+    _tell_the_others(stack, web)
+    if left:
+        raise HostError(
+            "error",
+            f"uninstall of {stack.name}: {len(left)} of {len(listed['remove'])} could not be "
+            f"removed, first: {left[0]['problem']}; remove it by hand and run uninstall again",
+            {"left": left, "removed": removed},
+        )
+    return {"removed": removed, "kept": listed["keep"], "final_backup": final}
+
+
+def _units(stack: Stack) -> list[Item]:
+    names = [] if stack.is_static else [stack.unit(s) for s in (*SLOTS, "rehearsal")]
+    found = [
+        {"unit": name, "why": "the stack's process"}
+        for name, slot in zip(names, (*SLOTS, "rehearsal"), strict=False)
+        if stack.unit_file(slot).exists()
+    ]
+    boot = f"stackpin-boot@{stack.name}.service"
+    if os.path.lexists(stack.at(f"/etc/systemd/system/multi-user.target.wants/{boot}")):
+        found.append({"unit": boot, "why": "starts the stack at boot"})
+    return found
+
+
+def _paths(stack: Stack, keep_backups: bool) -> list[tuple[Path, str]]:
+    """List our places, settings last: until they are gone, a cut uninstall can be repeated."""
+    found: list[tuple[Path, str]] = []
+    if stack.installed:
+        folder = stack.at("/etc/systemd/system")
+        for slot in (*SLOTS, "rehearsal"):
+            found.append((stack.unit_file(slot), "unit of a slot"))
+            found.append((folder / f"{stack.unit(slot)}.d", "drop-ins of that unit"))
+        for part in ("sites-enabled", "sites-available", "snippets", "conf.d"):
+            path = stack.at(f"{nginx.HOME}/{part}/stackpin-{stack.name}.conf")
+            found.append((path, "nginx site of the stack"))
+        found.append((stack.opt_dir, "releases"))
+        found.append((stack.at(stack.data), "data"))
+        if stack.is_static and stack.static.get("root"):
+            found.append((stack.at(stack.static["root"]), "served files"))
+    repository = Repository(stack)
+    if not keep_backups:
+        if repository.local is not None and (repository.local / "config").is_file():
+            found.append((repository.local, "backups"))
+        found.append((stack.backup_dir, "backups"))
+    found.append((stack.state_dir, "journal and state"))
+    found.append((stack.settings_dir, "settings and environment"))
+    if not _others(stack):
+        found.append((stack.at(BOOT_UNIT), "no other stack is left"))
+        found.append((stack.at(PROGRAM), "no other stack is left"))
+    unique = dict(reversed(found))  # of a path listed twice the first reason stays
+    return [
+        (path, why)
+        for path, why in found
+        if os.path.lexists(path) and unique.pop(path, None) is not None and removable(path)
+    ]
+
+
+def _keep(stack: Stack, keep_backups: bool) -> list[Item]:
+    found: list[Item] = []
+    if stack.repo_root and stack.at(stack.repo_root).exists():
+        path = str(stack.at(stack.repo_root))
+        found.append({"path": path, "why": "the publish repository is yours"})
+    repository = Repository(stack)
+    if not keep_backups:
+        if repository.local is None:
+            found.append({"path": repository.location, "why": "remote backups are never deleted"})
+        return found
+    made = repository.local is None or (repository.local / "config").is_file()
+    if made and (repository.local is None or stack.installed or repository.local.is_dir()):
+        found.append({"path": repository.location, "why": "backups"})
+    if repository.password_file.is_file():
+        found.append({"path": str(repository.password_file), "why": "opens the backups"})
+    return found
+
+
+def _user(stack: Stack) -> list[Item]:
+    if not stack.installed or stack.user == "root":
+        return []
+    try:
+        account = pwd.getpwnam(stack.user)
+    except KeyError:
+        return []
+    shared = any(other.user == stack.user for other in _others(stack))
+    if shared or not 0 < account.pw_uid < 1000:  # 1000 and up are people
+        return []
+    return [{"user": stack.user, "why": "service account of the stack"}]
+
+
+def _others(stack: Stack) -> list[Stack]:
+    found = []
+    for path in stack.settings_dir.parent.glob("*/stack.json"):
+        if path.parent.name != stack.name:
+            with contextlib.suppress(HostError):
+                found.append(Stack.load(path.parent.name))
+    return found
+
+
+def _last_backup(stack: Stack, payload: dict[str, Any]) -> str | None:
+    if not payload.get("keep_backups", True) or not stack.installed or not stack.database:
+        return None
+    if not stack.at(stack.database).is_file():
+        return None
+    made = backup(stack, {"reason": "before uninstall", "who": payload.get("who")})
+    return str(made["id"])
+
+
+def _remove(item: Item) -> None:
+    if "unit" in item:
+        system.run(["systemctl", "disable", "--now", item["unit"]], timeout=120.0, check=False)
+        stopped = system.run(["systemctl", "is-active", item["unit"]], check=False)
+        if stopped.out.strip() in {"active", "deactivating"}:
+            raise HostError("error", f"{item['unit']} does not stop")
+        return
+    if "user" in item:
+        system.run(["userdel", item["user"]])
+        return
+    path = Path(item["path"])
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _tell_the_others(stack: Stack, web: bool) -> None:
+    """Let systemd and nginx see that files are gone; neither can fail the uninstall."""
+    with contextlib.suppress(HostError):
+        units.reload()
+        if not stack.is_static:
+            names = [stack.unit(slot) for slot in SLOTS]
+            system.run(["systemctl", "reset-failed", *names], check=False)
+    if web:
+        with contextlib.suppress(HostError):
+            system.run(["nginx", "-t"])
+            system.run(["systemctl", "reload", "nginx"], check=False)
+
+
+COMMANDS = {"uninstall-list": uninstall_list, "uninstall": uninstall}
