@@ -11,11 +11,14 @@ from stackpin.config.checks import BaseCheck, Where
 from stackpin.config.hoststack import HostStack
 from stackpin.config.types import Listener, Model, Port, SecretRef
 
+INTERNAL = frozenset({"driver", "lock_token"})  # of Shared: set by the command, not by people
 Resolve = Callable[[SecretRef], SecretStr]
 
 
 class Shared(Model):
     """Variables of the tool itself, prefix stackpin_."""
+
+    hidden: ClassVar[frozenset[str]] = frozenset({"lock_token"})
 
     lock_ttl: Annotated[
         int,
@@ -26,6 +29,9 @@ class Shared(Model):
     )
     driver: Literal["operator"] | None = Field(
         default=None, description="Set by the stackpin command itself; leave it out of group data."
+    )
+    lock_token: str | None = Field(
+        default=None, repr=False, description="Set by the stackpin command itself, as is driver."
     )
 
 

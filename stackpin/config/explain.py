@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
@@ -67,6 +67,19 @@ def explain(
     expected = re.sub(r"\{(\w+)\}", lambda match: str(context.get(match[1], match[0])), text)
     remedy = at if len(location) == 1 else "Correct it in {file}."
     return Told(variable, _found(model, error, hidden), expected, remedy)
+
+
+def relevant(errors: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Drop errors of a union's other branch: whoever wrote a mapping did not mean a word."""
+    branch = {"literal_error": dict, "model_type": str, "model_attributes_type": str}
+    listed = list(errors)
+    fields = [error["loc"][0] if error["loc"] else "" for error in listed]
+    return [
+        error
+        for error, field in zip(listed, fields, strict=True)
+        if fields.count(field) == 1
+        or not isinstance(error["input"], branch.get(error["type"], type(None)))
+    ]
 
 
 def found(value: object, hide: bool = False) -> str:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from stackpin.config.common import Shared, StackSettings
-from stackpin.config.explain import explain, found
+from stackpin.config.explain import explain, found, relevant
 from stackpin.config.problems import ConfigProblems, Problem
 
 Settings = TypeVar("Settings", bound=StackSettings)
@@ -88,7 +88,7 @@ def _validated(  # noqa: PLR0917
         return model.model_validate({**known, **given}, context={"production": production})
     except ValidationError as errors:
         hidden: frozenset[str] = getattr(model, "hidden", frozenset())
-        for error in errors.errors(include_url=False):
+        for error in relevant(errors.errors(include_url=False)):
             field = str(error["loc"][0]) if error["loc"] else ""
             told = explain(model, prefix, error, hidden)
             file = where.file(prefix + field, prefix)

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from stackpin.config import types
 from stackpin.config.checks import CHECK_KINDS, BaseCheck
-from stackpin.config.common import Shared, StackSettings
+from stackpin.config.common import INTERNAL, Shared, StackSettings
 from stackpin.config.crm import CrmSettings
 from stackpin.config.hoststack import Gate, SlotPorts
 from stackpin.config.portal import PortalSettings, TlsFiles
@@ -109,7 +109,7 @@ def _section(title: str, prefix: str, model: type[BaseModel]) -> str:
     rows = [
         _row(prefix + name, info)
         for name, info in model.model_fields.items()
-        if name not in also and name != "driver"
+        if name not in also and name not in INTERNAL
     ]
     return f"## {title}: `{prefix}*`\n\n{TABLE}\n" + "\n".join(rows) + "\n"
 

@@ -15,7 +15,8 @@ def parse_env(text: str) -> dict[str, str]:
     """Variables of an environment file; of a name given twice the last value counts.
 
     As in systemd, lines beginning with # or ; are comments, text without "=" is skipped, and a
-    name that is none is left out.
+    name that is none is left out. Before systemd 254 a backslash continued a comment, too; we
+    write no comments.
     """
     return {name: value for name, value in _assignments(text) if _NAME.fullmatch(name)}
 
@@ -41,35 +42,34 @@ def _assignments(text: str) -> Iterator[tuple[str, str]]:
 
 def _comment(text: str, position: int) -> int:
     while position < len(text) and text[position] not in _NEWLINE:
-        position += 2 if text[position] == "\\" else 1  # a backslash continues a comment, too
+        position += 1
     return position
 
 
 def _value(text: str, position: int) -> tuple[str, int]:
     """Read the value that begins at `position`, and where the next line does."""
     end, value = len(text), ""
-    while position < end and text[position] in " \t":
-        position += 1
     kept = 0  # what of `value` stays when blanks at its end are cut
+    begun = False  # a quote counts only before the first bare character
     while position < end and text[position] not in _NEWLINE:
         character = text[position]
-        if character in "\"'" and kept == len(value):
+        if not begun and character in "\"'":
             value, position = _quoted(text, position, value)
             kept = len(value)
-            while position < end and text[position] in " \t":
-                position += 1
             continue
+        position += 1
+        if not begun and character in " \t":
+            continue
+        begun = True
         if character == "\\":
-            position += 1
             if position < end and text[position] not in _NEWLINE:
                 value += text[position]
-                kept = len(value)
             position += 1
+            kept = len(value)
             continue
         value += character
         if character not in " \t":
             kept = len(value)
-        position += 1
     return value[:kept], position + 1
 
 
@@ -79,8 +79,8 @@ def _quoted(text: str, position: int, value: str) -> tuple[str, int]:
     while position < end and text[position] != quote:
         character = text[position]
         position += 1
-        if character == "\\" and quote == '"' and position < end:
-            escaped = text[position]
+        if character == "\\" and quote == '"':
+            escaped = text[position] if position < end else "\n"
             position += 1
             if escaped in _ESCAPED:
                 value += escaped

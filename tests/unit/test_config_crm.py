@@ -241,6 +241,28 @@ def test_portal_refuses_what_nginx_cannot_serve():
     assert "differ" in problem.expected
 
 
+@pytest.mark.parametrize(
+    ("tls", "named"),
+    [
+        ("selfsigned", "portal_tls"),
+        ({"certificate": "x"}, "portal_tls['key']"),
+        ({"certificate": "x", "key": LITERAL}, "portal_tls['key']"),
+        (None, "portal_tls"),
+    ],
+)
+def test_a_wrong_certificate_is_one_problem(tls, named):
+    least = {"portal_server_name": "sub.example.org"}
+    found = problems(PortalSettings, "portal_", least, portal_tls=tls)
+    assert {problem.variable for problem in found} == {named}
+    assert LITERAL not in repr(found)
+
+
+def test_the_commands_own_data_is_accepted():
+    settings = crm(stackpin_driver="operator", stackpin_lock_token="abc")
+    assert settings.shared.driver == "operator"
+    assert "abc" not in repr(settings)
+
+
 def test_site_is_portal_then_crm():
     site = stack("site")
     assert [part.name for part in site.components()] == ["portal", "crm"]
