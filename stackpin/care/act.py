@@ -7,6 +7,7 @@ from typing import Any
 from stackpin.care.fleet import Voice, change
 from stackpin.engine.remote import RemoteError
 from stackpin.engine.session import Session
+from stackpin.rollout.model import whoami
 
 __all__ = ["service"]
 
@@ -30,7 +31,7 @@ def service(
                     host,
                     "service",
                     part,
-                    {"action": action, "reason": reason},
+                    {"action": action, "reason": reason, "who": whoami()},
                     timeout=SERVICE_TIMEOUT,
                     on_line=lambda text, host=host: voice.note(f"{host}: {text}"),  # type: ignore[misc]
                 )

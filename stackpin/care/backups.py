@@ -7,6 +7,7 @@ from typing import Any
 
 from stackpin.care.fleet import Answers, Voice, ask
 from stackpin.engine.session import Session
+from stackpin.rollout.model import whoami
 
 __all__ = ["create", "listed", "rows", "short", "verified"]
 
@@ -17,7 +18,7 @@ LIST_TIMEOUT = 120.0
 
 def create(session: Session, stack: str, reason: str, voice: Voice) -> Answers:
     """Take a backup of every part on every host at once."""
-    payload = {"reason": reason, "tags": []}
+    payload = {"reason": reason, "who": whoami()}
     return ask(session, stack, "backup", payload, timeout=BACKUP_TIMEOUT, on_line=_told(voice))
 
 

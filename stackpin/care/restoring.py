@@ -8,6 +8,7 @@ from typing import Any
 from stackpin.care.fleet import Voice, change
 from stackpin.engine.remote import RemoteError
 from stackpin.engine.session import Session
+from stackpin.rollout.model import whoami
 
 __all__ = ["describe", "restore", "view"]
 
@@ -45,7 +46,11 @@ def restore(
         was_on = bool(session.call(host, "state", part).get("maintenance"))
         if not was_on:
             session.call(host, "maintenance", part, {"on": True, "reason": "restore"})
-        payload = {"id": seen.get("id"), "confirm_token": seen.get("confirm_token")}
+        payload = {
+            "id": seen.get("id"),
+            "confirm_token": seen.get("confirm_token"),
+            "who": whoami(),
+        }
         try:
             done = session.call(
                 host,

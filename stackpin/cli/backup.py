@@ -51,7 +51,7 @@ def create(out: Output, target: Target, *, reason: str) -> int:
 @backup.command("list")
 @target
 def list_backups(out: Output, target: Target) -> int:
-    """List the backups each host has, oldest first.
+    """List the backups each host has, newest first.
 
     \b
     Example:
@@ -93,7 +93,7 @@ def verify(out: Output, target: Target, *, snapshot: str | None) -> int:
         answers = backups.verified(session, target.stack, snapshot, out)
     for (host, part), found in answers.values.items():
         out.line(f"{host}: {part}: backup {backups.short(found)} restores")
-        for table, count in (found.get("rows") or {}).items():
+        for table, count in ((found.get("database") or {}).get("tables") or {}).items():
             out.line(f"  {table}: {count} rows")
     out.document({"backups": answers.values_json(), "errors": answers.errors_json()})
     answers.report(out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -16,13 +17,11 @@ class DefaultGroup(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put the default subcommand first unless a subcommand or the group's help is asked for."""
-        asked = args[:1]
-        if asked and asked[0] not in self.commands and asked[0] not in ctx.help_option_names:
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
             args = [self.default, *args]
         return super().parse_args(ctx, args)
 
 
-def default_group(default: str) -> Any:  # noqa: ANN401 -- click's decorator, typed there
+def default_group(default: str) -> Callable[[Callable[..., Any]], click.Group]:
     """Return a decorator like `click.group()` whose subcommand `default` may be left out."""
-    made = type("DefaultGroup", (DefaultGroup,), {"default": default})
-    return click.group(cls=made)
+    return click.group(cls=type("DefaultGroup", (DefaultGroup,), {"default": default}))

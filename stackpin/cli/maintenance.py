@@ -24,12 +24,15 @@ def maintenance(out: Output, target: Target, *, switch: str, reason: str) -> int
     """
     from stackpin.care.fleet import ask, change, slot_part
     from stackpin.engine.session import open_session
+    from stackpin.rollout.model import whoami
 
     part = slot_part(target.stack)
-    with open_session(target.inventory, target.limit, target.data) as session:
-        with change(session, part, reason or f"maintenance {switch}"):
-            payload = {"on": switch == "on", "reason": reason}
-            answers = ask(session, part, "maintenance", payload)
+    payload = {"on": switch == "on", "reason": reason, "who": whoami()}
+    with (
+        open_session(target.inventory, target.limit, target.data) as session,
+        change(session, part, reason or f"maintenance {switch}"),
+    ):
+        answers = ask(session, part, "maintenance", payload)
     for host, _part in answers.values:
         out.line(f"{host}: {part}: maintenance {switch}")
     out.document({"maintenance": switch == "on", "errors": answers.errors_json()})
