@@ -3,6 +3,7 @@
 # ruff: noqa: D102 - what default, command and process do is told once, by pyinfra
 from __future__ import annotations
 
+import ipaddress
 import re
 import shlex
 from dataclasses import dataclass
@@ -42,4 +43,12 @@ class Certificate(FactBase[CertificateInfo | None]):
         if "found=1" not in output:
             return None
         names = re.findall(r"(?:DNS|IP Address):([^,\s]+)", "\n".join(output))
-        return CertificateInfo(tuple(sorted(names)), "month=1" in output, "pair=1" in output)
+        return CertificateInfo(tuple(sorted(map(_plain, names))), "month=1" in output, "pair=1" in output)
+
+
+def _plain(name: str) -> str:
+    """Write an address the one usual way: openssl spells IPv6 in full."""
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        return name

@@ -69,7 +69,7 @@ def tls_files(settings: PortalSettings, resolve: Resolve, root: Path) -> list[Fi
 
 
 def names(settings: PortalSettings, address: str | None) -> list[str]:
-    """List what a self-signed certificate must cover: server name, then addresses known beforehand."""
+    """List what a self-signed certificate must cover: server name, then known addresses."""
     wanted = [settings.server_name, settings.upstream.public_address, address]
     return list(dict.fromkeys([name for name in wanted[:1] if name] + _addresses(wanted[1:])))
 

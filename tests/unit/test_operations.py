@@ -1,0 +1,368 @@
+"""Operations read facts and yield commands: here against facts given by hand."""
+
+import json
+from contextlib import contextmanager
+
+import pytest
+from pyinfra.api.command import FileUploadCommand
+from pyinfra.context import ctx_host
+
+from facts.accounts import Account, AccountInfo
+from facts.files import Node, Texts, Tree
+from facts.git import WorkTree, WorkTreeInfo
+from facts.nginx import PackagedDefaultSite
+from facts.packages import Packages
+from facts.stacks import StackState
+from facts.units import Unit, Units
+from operations import (
+    accounts,
+    files,
+    nginx,
+    notes,
+    packages,
+    program,
+    refusals,
+    releases,
+    repository,
+    units,
+)
+from operations.entries import Directory, File, Link
+from stackpin.config.release import Release
+from stackpin.errors import Refused
+
+TOKEN = "tok $&|/\"'\\ en-of-the-admin"
+
+
+class FakeHost:
+    name = "relay1"
+    current_op_hash = "op1"
+
+    def __init__(self, facts, **data):
+        self.facts, self.data, self.connector_data, self.noops = facts, data, {}, []
+
+    def get_fact(self, fact, **kwargs):
+        value = self.facts.get(fact, fact.default())
+        return value(**kwargs) if callable(value) else value
+
+    def noop(self, text):
+        self.noops.append(text)
+
+
+@contextmanager
+def on_host(facts, **data):
+    fake = FakeHost(facts, **data)
+    notes.reset()
+    with ctx_host.use(fake):
+        yield fake
+
+
+def run(op, facts, data=None, **arguments):
+    """Commands, notes and noops of one operation."""
+    with on_host(facts, **(data or {})) as host:
+        commands = list(op._inner(**arguments))
+        return commands, notes.collect().get(("relay1", "op1"), []), host.noops
+
+
+def stdin(command):
+    return json.loads(command.connector_arguments["_stdin"])
+
+
+# files.tree
+
+ENTRIES = [
+    Directory("/etc/app", "0711"),
+    File("/etc/app/app.conf", "new = 1\n"),
+    File("/etc/app/key", TOKEN, "0600", secret=True),
+    Link("/etc/app/now", "releases/1"),
+]
+
+
+def node_of(entry):
+    if isinstance(entry, Link):
+        return Node("link", "777", "root", "root", 1, entry.target)
+    kind = "file" if isinstance(entry, File) else "directory"
+    sha = entry.sha256 if isinstance(entry, File) else None
+    return Node(kind, entry.mode.lstrip("0"), entry.user, entry.group, 1, None, sha)
+
+
+GOOD = {entry.path: node_of(entry) for entry in ENTRIES}
+
+
+def test_tree_does_nothing_when_all_is_so():
+    commands, changes, noops = run(files.tree, {Tree: GOOD}, stack="app", entries=ENTRIES)
+    assert (commands, changes) == ([], [])
+    assert noops == ["4 paths of app are as declared"]
+
+
+def test_tree_writes_everything_on_a_bare_host_in_one_command():
+    commands, changes, _ = run(files.tree, {}, stack="app", entries=ENTRIES, absent=["/etc/old"])
+    assert len(commands) == 1
+    sent = stdin(commands[0])
+    assert [d["path"] for d in sent["directories"]] == ["/etc/app"]
+    assert [f["mode"] for f in sent["files"]] == ["0644", "0600"]
+    assert sent["links"] == [{"path": "/etc/app/now", "target": "releases/1"}]
+    assert sent["absent"] == []
+    assert [(c.kind, c.before) for c in changes] == [
+        ("directory", None),
+        ("file", None),
+        ("file", None),
+        ("link", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "wrong"),
+    [
+        ("/etc/app", {"mode": "755"}),
+        ("/etc/app/app.conf", {"user": "crm"}),
+        ("/etc/app/app.conf", {"sha256": "0" * 64}),
+        ("/etc/app/key", {"mode": "644"}),
+        ("/etc/app/now", {"target": "releases/0"}),
+        ("/etc/app/now", {"kind": "file"}),
+    ],
+)
+def test_tree_sends_only_what_is_wrong(path, wrong):
+    present = GOOD | {path: Node(**({**GOOD[path].__dict__} | wrong))}
+    commands, changes, _ = run(files.tree, {Tree: present}, stack="app", entries=ENTRIES)
+    sent = stdin(commands[0])
+    paths = [e["path"] for k in ("directories", "files", "links") for e in sent[k]]
+    assert paths == [path] == [change.subject for change in changes]
+
+
+def test_tree_shows_what_changes_in_a_text():
+    present = GOOD | {"/etc/app/app.conf": Node("file", "644", "root", "root", 1, None, "0" * 64)}
+    facts = {Tree: present, Texts: {"/etc/app/app.conf": "old = 1\n"}}
+    _, changes, _ = run(files.tree, facts, stack="app", entries=ENTRIES)
+    assert changes[0].diff[-2:] == ["-old = 1", "+new = 1"]
+
+
+def test_a_secret_is_in_no_command_line_note_or_name():
+    asked = []
+
+    def texts(paths):
+        asked.extend(paths)
+        return {}
+
+    present = GOOD | {"/etc/app/key": Node("file", "600", "root", "root", 1, None, "0" * 64)}
+    facts = {Tree: present, Texts: texts}
+    commands, changes, _ = run(files.tree, facts, stack="app", entries=ENTRIES)
+    assert "content changes" in changes[0].after
+    assert (changes[0].secret, changes[0].diff, asked) == (True, [], [])
+    everything = repr((commands, changes, ENTRIES, str(commands[0]), commands[0].get_raw_value()))
+    assert TOKEN not in everything
+    assert "admin" not in everything
+
+
+def test_tree_removes_what_must_be_absent():
+    present = GOOD | {"/etc/old": Node("file", "644", "root", "root", 1)}
+    commands, changes, _ = run(
+        files.tree, {Tree: present}, stack="app", entries=ENTRIES, absent=["/etc/old"]
+    )
+    assert stdin(commands[0])["absent"] == ["/etc/old"]
+    assert changes == [notes.Change("file", "/etc/old", "0644 root:root", None)]
+
+
+def test_the_later_note_about_a_thing_replaces_the_earlier():
+    with on_host({}):
+        notes.note(notes.Change("unit", "a", None, "enabled"))
+        notes.note(notes.Change("unit", "b", None, "enabled"))
+        notes.note(notes.Change("unit", "a", "disabled", "enabled"))
+        assert [(c.subject, c.before) for c in notes.collect()["relay1", "op1"]] == [
+            ("a", "disabled"),
+            ("b", None),
+        ]
+
+
+def test_a_lease_token_goes_along():
+    with on_host({}, stackpin_lock_token="t1"):
+        assert stdin(program.call("write", "crm", {"a": 1})) == {"a": 1, "lock_token": "t1"}
+    with on_host({}) as host:
+        host.connector_data["stackpin_lock_tokens"] = {"crm": "t2"}
+        assert stdin(program.call("write", "crm", {})) == {"lock_token": "t2"}
+        assert stdin(program.call("write", "portal", {})) == {}
+
+
+# packages, accounts, units, program
+
+
+def test_packages_install_only_what_is_missing():
+    facts = {Packages: {"git": "1"}}
+    commands, changes, _ = run(packages.installed, facts, names=["git", "restic"])
+    assert str(commands[0]).endswith("install --no-install-recommends restic")
+    assert [c.subject for c in changes] == ["restic"]
+    assert run(packages.installed, facts, names=["git"])[0] == []
+
+
+def test_accounts():
+    good = AccountInfo("crm", 990, "crm", "/nonexistent", "/usr/sbin/nologin")
+    assert run(accounts.service_account, {Account: good}, user="crm")[0] == []
+    commands, changes, _ = run(accounts.service_account, {}, user="crm")
+    assert str(commands[0]).startswith("useradd --system")
+    assert changes[0].before is None
+    bad = AccountInfo("crm", 990, "daemon", "/home/crm", "/bin/bash")
+    commands, changes, _ = run(accounts.service_account, {Account: bad}, user="crm")
+    assert "usermod --gid crm" in str(commands[0])
+    assert "/bin/bash" in changes[0].before
+
+
+def test_units():
+    on = Unit("loaded", "active", "enabled", stale=False, main_pid=7)
+    assert run(units.enabled, {Units: {"n": on}}, unit="n", running=True)[0] == []
+    commands, _, _ = run(units.enabled, {}, unit="n", running=True)
+    assert [str(c) for c in commands] == ["systemctl enable n", "systemctl start n"]
+    stale = Unit("loaded", "active", "enabled", stale=True, main_pid=7)
+    commands, _, _ = run(units.enabled, {Units: {"n": stale}}, unit="n", running=True)
+    assert [str(c) for c in commands] == ["systemctl daemon-reload"]
+
+
+def test_program_is_sent_once():
+    sha = "a" * 64
+    commands, changes, _ = run(program.installed, {}, body=b"\x00zip", sha256=sha)
+    assert commands[0].connector_arguments["_stdin"] == "AHppcA==\n"
+    assert changes[0].after == sha[:12]
+    there = {program.PROGRAM: Node("file", "755", "root", "root", 4, None, sha)}
+    assert run(program.installed, {Tree: there}, body=b"\x00zip", sha256=sha)[0] == []
+
+
+# repository and refusals
+
+TREE = WorkTreeInfo("directory", "crm", "crm", "/srv/r", True, True, "/srv/r", None)
+
+
+@pytest.mark.parametrize(
+    ("info", "create", "why"),
+    [
+        (TREE, False, None),
+        (WorkTreeInfo("absent"), True, None),
+        (WorkTreeInfo("absent"), False, "nothing there"),
+        (WorkTreeInfo("other"), True, "not a directory"),
+        (WorkTreeInfo("directory", real="/srv/r", git=True), True, "not a Git work tree"),
+        (
+            WorkTreeInfo("directory", real="/srv/r", git=True, top="/srv"),
+            True,
+            "inside the Git work tree /srv",
+        ),
+        # Git is not installed yet: the marker decides
+        (WorkTreeInfo("directory", real="/srv/r", marker=True), False, None),
+        (WorkTreeInfo("directory", real="/srv/r"), True, "not a Git work tree"),
+    ],
+)
+def test_what_can_be_the_publish_repository(info, create, why):
+    found = repository.problem(info, create)
+    assert found is None if why is None else why in str(found)
+
+
+def test_refusals_say_what_to_do_and_are_both_kinds_of_error():
+    with on_host({}), pytest.raises(refusals.DeployRefused, match="crm_repo_create") as error:
+        refusals.require_repository("crm_repo_root", "/srv/r", "crm", create=False)
+    assert isinstance(error.value, Refused)
+    person = AccountInfo("ubuntu", 1000, "ubuntu", "/home/ubuntu", "/bin/bash")
+    with on_host({Account: person}), pytest.raises(Refused, match="user id 1000"):
+        refusals.require_service_account("crm_user", "ubuntu")
+    caught = pytest.raises(refusals.DeployRefused, match="relay1: no")
+    with on_host({}), caught, refusals.refusing():
+        raise Refused("no")
+
+
+def test_a_deploy_by_someone_else_is_not_disturbed():
+    held = {"installed": True, "lock": {"owner": "ann@desk", "reason": "update", "token": "t"}}
+    with on_host({StackState: held}), pytest.raises(Refused, match="ann@desk"):
+        refusals.require_no_other_deploy("crm")
+    with on_host({StackState: held}, stackpin_driver="operator"):
+        refusals.require_no_other_deploy("crm")
+    with on_host({StackState: held}, stackpin_lock_token="t"):
+        refusals.require_no_other_deploy("crm")
+
+
+def test_repository_is_made_once_and_keeps_its_owner():
+    arguments = {"path": "/srv/r", "user": "crm"}
+    assert run(repository.work_tree, {WorkTree: TREE}, **arguments)[0] == []
+    commands, _, _ = run(repository.work_tree, {}, **arguments)
+    assert "init -q" in str(commands[0])
+    foreign = WorkTreeInfo("directory", "root", "root", "/srv/r", True, True, "/srv/r", "/srv/r")
+    commands, changes, _ = run(repository.work_tree, {WorkTree: foreign}, **arguments)
+    assert str(commands[0]) == "chown -hR crm:crm /srv/r"
+    assert changes[0].before == "owned by root"
+
+
+# releases.activate
+
+RELEASE = Release.make("v1.0.0", "5" * 64, "crm.pyz", {"T": TOKEN}, "[Unit]\n", key="k")
+RUNNING = {
+    "installed": True,
+    "live_release": RELEASE.id,
+    "live_slot": "blue",
+    "slots": {"blue": {"active": True}},
+    "releases": [{"id": RELEASE.id, "complete": True}],
+}
+
+
+def activate(state, data=None, tree=None):
+    facts = {StackState: state, Tree: tree or {}}
+    return run(releases.activate, facts, data, stack="crm", release=RELEASE, artifact=b"bytes")
+
+
+def called(commands):
+    return [str(c).split()[2] for c in commands if str(c).startswith("python3")]
+
+
+def test_activate_leaves_the_live_release_alone():
+    commands, changes, noops = activate(RUNNING)
+    assert (commands, changes) == ([], [])
+    assert RELEASE.id in noops[0]
+
+
+def test_activate_on_a_bare_host_uploads_receives_and_rolls_out():
+    commands, changes, _ = activate({"installed": False})
+    assert sum(isinstance(c, FileUploadCommand) for c in commands) == 1
+    assert called(commands) == ["receive", "rollout"]
+    assert changes == [notes.Change("release", "crm", None, RELEASE.id)]
+    assert TOKEN not in repr(commands) + repr(changes)
+    received = next(stdin(c) for c in commands if "receive" in str(c))
+    assert received["env"] == RELEASE.env_text
+    assert received["release"]["id"] == RELEASE.id
+
+
+def test_activate_does_not_send_what_the_host_has():
+    there = f"/var/lib/stackpin/crm/incoming/{'5' * 64}"
+    node = Node("file", "600", "root", "root", 5, None, "5" * 64)
+    assert called(activate({"installed": True}, tree={there: node})[0]) == ["receive", "rollout"]
+    state = RUNNING | {"live_release": "v0.9.0-00000000"}
+    commands, changes, _ = activate(state)
+    assert called(commands) == ["receive", "rollout"]
+    assert len(commands) == 2
+    assert changes[0].before == "v0.9.0-00000000"
+
+
+def test_activate_leaves_the_switch_to_an_operator_who_drives_it():
+    commands, _, _ = activate({"installed": False}, {"stackpin_driver": "operator"})
+    assert called(commands) == ["receive"]
+
+
+def test_activate_starts_a_live_slot_that_is_down():
+    state = RUNNING | {"slots": {"blue": {"active": False}}}
+    commands, changes, _ = activate(state)
+    assert called(commands) == ["service"]
+    assert changes[0].kind == "service"
+
+
+def test_activate_does_not_take_an_unconfirmed_release_for_settled():
+    assert called(activate(RUNNING | {"pending": {"token": "x"}})[0]) == ["receive", "rollout"]
+
+
+# nginx
+
+
+def test_nginx_site_and_the_packaged_default():
+    file = File("/etc/nginx/sites-available/x.conf", "server {}\n")
+    link = Link("/etc/nginx/sites-enabled/x.conf", file.path)
+    arguments = {"stack": "portal", "files": [file], "links": [link], "ports": [80, 443]}
+    there = {file.path: node_of(file), link.path: node_of(link)}
+    assert run(nginx.site, {Tree: there}, **arguments)[0] == []
+    assert run(nginx.site, {Tree: there, PackagedDefaultSite: [8080]}, **arguments)[0] == []
+    commands, changes, _ = run(nginx.site, {Tree: there, PackagedDefaultSite: [80]}, **arguments)
+    assert stdin(commands[0])["disable"] == ["/etc/nginx/sites-enabled/default"]
+    assert "untouched" in changes[0].before
+    commands, changes, _ = run(nginx.site, {}, **arguments)
+    assert stdin(commands[0])["files"] == {file.path: "server {}\n"}
+    assert len(changes) == 2
