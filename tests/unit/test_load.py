@@ -272,11 +272,9 @@ def test_the_command_line(tmp_path: Path, token: Path) -> None:
     assert refused.returncode == 3 and "refused" in refused.stderr
     pid_file = tmp_path / "pid"
     with misbehaving(wrong_status) as url:
+        out = ["--json", str(tmp_path / "r.json"), "--pid-file", str(pid_file)]
         load = subprocess.Popen(
-            [*base, "--url", url, "--seconds", "60", "--json", str(tmp_path / "r.json")]
-            + ["--pid-file", str(pid_file)],  # noqa: RUF005
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
+            [*base, "--url", url, "--seconds", "60", *out], cwd=ROOT, stdout=subprocess.PIPE
         )
         assert load.stdout and load.stdout.readline()
         time.sleep(0.3)

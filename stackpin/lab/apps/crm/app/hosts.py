@@ -48,7 +48,7 @@ def listing(context: Context, request: Request) -> Response:
         if "name" in query:
             rows = db.execute(
                 f"SELECT {columns} FROM hosts WHERE name = ?",  # noqa: S608 (constant columns)
-                (query["name"].encode("utf-8", "replace").decode(),),
+                (query["name"],),
             ).fetchall()
         else:
             rows = db.execute(

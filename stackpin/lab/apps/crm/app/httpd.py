@@ -90,6 +90,7 @@ class Server:
             while not self._stopping:
                 selector.select()
                 self._accept_waiting()
+        self._accept_waiting()  # whoever connected since the last look is served, too
         self._listener.close()
 
     def _accept_waiting(self) -> None:
