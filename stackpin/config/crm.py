@@ -25,6 +25,8 @@ from stackpin.config.types import (
 )
 from stackpin.config.upstream import CrmUpstream
 
+__all__ = ["CrmSettings", "CrmUpstream", "Slot"]
+
 Slot = Literal["blue", "green", "rehearsal"]
 
 
