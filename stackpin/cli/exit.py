@@ -36,7 +36,7 @@ MEANING: dict[Exit, str] = {
     Exit.CHANGES: "drift, or changes pending",
     Exit.REFUSED: "refused before anything was touched",
     Exit.ROLLED_BACK: "gate failed, rolled back, the old version is proven serving",
-    Exit.BROKEN: "gate failed and the rollback failed or is unknown: look now",
+    Exit.BROKEN: "gate failed and the rollback failed or is unknown, or verify fails: look now",
     Exit.INTERRUPTED: "interrupted",
 }
 

@@ -134,6 +134,21 @@ class Session:
         finally:
             remote.close()
 
+    def reconnect(self, host: str) -> None:
+        """Replace the connection to `host` by a new one; RemoteError while that is impossible."""
+        pyinfra_host = self.pyinfra_host(host)
+        old, connector = (
+            pyinfra_host.connector,
+            pyinfra_host.connector_cls(self.state, pyinfra_host),
+        )
+        pyinfra_host.connector = connector
+        problem = connect(pyinfra_host)
+        if problem:
+            pyinfra_host.connector = old
+            raise RemoteError(host, problem.message, {"kind": problem.kind})
+        old.client.close()
+        self._remotes[host] = self._attach(pyinfra_host, connector)
+
     def add(self, host: Host, problem: ConnectProblem | None) -> None:
         """Take a host in: connected when `problem` is None, else listed with its problem."""
         if problem:

@@ -1,0 +1,33 @@
+"""`stackpin check`."""
+
+from __future__ import annotations
+
+import click
+
+from stackpin.cli.options import Target, target
+from stackpin.cli.output import Output
+
+__all__ = ["check"]
+
+
+@click.command()
+@target
+def check(out: Output, target: Target) -> None:
+    """Validate INVENTORY and the variables of STACK; no host is asked.
+
+    Tells every problem at once: file, variable, host, what was found and expected, what to do.
+    """
+    from stackpin.config.problems import ConfigProblems  # noqa: PLC0415 - see cli/__init__
+    from stackpin.config.stacks import stack  # noqa: PLC0415
+    from stackpin.rollout.checking import check_inventory  # noqa: PLC0415
+
+    out.document({"inventory": target.inventory, "stack": target.stack, "problems": []})
+    try:
+        checked = check_inventory(target.inventory, stack(target.stack), target.limit, target.data)
+    except ConfigProblems as error:
+        problems = [vars(problem) for problem in error.problems]
+        others = [{"found": text} for text in getattr(error, "others", ())]
+        out.document({"problems": [*problems, *others]})
+        raise
+    out.document({"hosts": list(checked.settings)})
+    out.line(f"{target.inventory}: {target.stack} is valid for {len(checked.settings)} host(s)")

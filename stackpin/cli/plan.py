@@ -1,0 +1,57 @@
+"""`stackpin plan`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from stackpin.cli.exit import Exit
+from stackpin.cli.options import Target, target
+from stackpin.cli.output import Output
+
+__all__ = ["plan"]
+
+
+@click.command()
+@click.option(
+    "--out", "file", type=click.Path(path_type=Path), help="Write the plan for deploy --plan."
+)
+@target
+def plan(out: Output, target: Target, file: Path | None) -> int:
+    """Show what a deploy of STACK would change on the hosts of INVENTORY; nothing is changed.
+
+    Exit code 0: in sync; 2: changes pending. Secrets are never shown, nor written to --out.
+    """
+    from stackpin.cli.show_plan import show_plan  # noqa: PLC0415 - see cli/__init__
+    from stackpin.config.stacks import stack  # noqa: PLC0415
+    from stackpin.engine.plan import make_plan  # noqa: PLC0415
+    from stackpin.engine.session import open_session  # noqa: PLC0415
+    from stackpin.rollout.checking import check_inventory  # noqa: PLC0415
+    from stackpin.rollout.preflighting import ask_hosts, complain  # noqa: PLC0415
+
+    chosen = stack(target.stack)
+    checked = check_inventory(target.inventory, chosen, target.limit, target.data)
+    files = {part.name: part.deploys for part in chosen.components()}
+    with open_session(target.inventory, target.limit, target.data) as session:
+        complain(ask_hosts(session, checked.settings, checked.artifacts))
+        made = make_plan(session, chosen.name, files, target.data)
+    document = made.to_json()
+    out.document({"plan": document})
+    if not out.as_json:
+        show_plan(out, made)
+    if file is not None:
+        _write(file, document)
+        out.note(
+            f"{file}: apply it with `stackpin deploy {target.inventory} {target.stack} "
+            f"--plan {file}`"
+        )
+    return Exit.OK if made.in_sync else Exit.CHANGES
+
+
+def _write(file: Path, document: dict[str, object]) -> None:
+    draft = file.with_name(f".{file.name}.new")
+    draft.touch(mode=0o600)
+    draft.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    draft.replace(file)

@@ -1,0 +1,43 @@
+"""`stackpin preflight`."""
+
+from __future__ import annotations
+
+import click
+
+from stackpin.cli.exit import Exit
+from stackpin.cli.options import Target, target
+from stackpin.cli.output import Output
+
+__all__ = ["preflight"]
+
+
+@click.command()
+@target
+def preflight(out: Output, target: Target) -> int:
+    """Ask the hosts of INVENTORY whether a deploy of STACK could work; nothing is changed.
+
+    Disk, memory, ports, the publish repository, nginx's opinion on the site, and more.
+    """
+    from stackpin.config.stacks import stack  # noqa: PLC0415 - see cli/__init__
+    from stackpin.engine.session import open_session  # noqa: PLC0415
+    from stackpin.rollout.checking import check_inventory  # noqa: PLC0415
+    from stackpin.rollout.preflighting import ask_hosts, complain  # noqa: PLC0415
+
+    chosen = stack(target.stack)
+    checked = check_inventory(target.inventory, chosen, target.limit, target.data)
+    with open_session(target.inventory, target.limit, target.data) as session:
+        found = ask_hosts(session, checked.settings, checked.artifacts)
+    out.document({"hosts": found})
+    rows = [
+        [host, part, _mark(item), item["name"], item["measured"], item["remedy"]]
+        for host, parts in found.items()
+        for part, items in parts.items()
+        for item in items
+    ]
+    out.table(["host", "stack", "", "item", "found", "what to do"], rows)
+    complain(found)
+    return Exit.OK
+
+
+def _mark(item: dict[str, object]) -> str:
+    return "ok" if item["ok"] else str(item["severity"])

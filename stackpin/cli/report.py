@@ -1,0 +1,104 @@
+"""How a run ended, in words and as a document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from stackpin.cli.output import Output
+
+if TYPE_CHECKING:
+    from stackpin.rollout.model import Run
+
+__all__ = ["report", "show_gate"]
+
+WORDS = {
+    "in-sync": "in sync",
+    "changed": "changed, same release",
+    "serving": "serves the new release",
+    "rolled-back": "rolled back",
+    "failed": "failed before a switch",
+    "unknown": "UNKNOWN: look now",
+    "skipped": "not touched",
+    "pending": "not touched",
+}
+
+
+def report(out: Output, run: Run, code: int) -> None:
+    """Print what became of each host, why one failed, and where the evidence is."""
+    for roll in run.rolls:
+        word = WORDS.get(roll.outcome, roll.outcome)
+        if roll.code == 5 and roll.outcome in {"in-sync", "changed"}:
+            word = "NOT HEALTHY: look now"
+        release = roll.wanted if roll.confirmed else roll.now
+        out.line(f"{roll.host} {roll.part}: {word} ({release or 'no release'})")
+        if roll.error and roll.code:
+            out.line(f"  at {roll.stage or 'verify'}: {roll.error}".replace("\n", "\n  "))
+            gate = _gate(roll.detail)
+            if gate:
+                show_gate(out, gate, failed_only=True)
+    if run.request.command == "rollback" and code == 0 and run.request.stack.version_variable:
+        out.note(
+            f"The pin {run.request.stack.version_variable} still names the newer version: "
+            "the next deploy rolls it out again. Change the pin to stay here."
+        )
+    for note in run.notes:
+        out.note(note)
+    for path in run.evidence:
+        out.line(f"evidence: {path}")
+    out.document(document(run))
+
+
+def show_gate(out: Output, gate: Mapping[str, Any], *, failed_only: bool = False) -> None:
+    """Print a GateResult: each check, what it expected and got, and the last log lines."""
+    for check in gate.get("results", []):
+        if check["ok"] and failed_only:
+            continue
+        mark = "ok  " if check["ok"] else ("FAIL" if check["required"] else "fail")
+        out.line(f"  {mark} {check['name']} ({check['where']}, {check['seconds']:.2f} s)")
+        if not check["ok"]:
+            out.line(f"       asked    {check.get('detail', '')}")
+            out.line(f"       expected {check['expected']}")
+            out.line(f"       got      {check['got']}")
+    if gate.get("log") and not gate.get("passed"):
+        out.line("  last log lines:")
+        for line in gate["log"]:
+            out.line(f"    {line}")
+
+
+def document(run: Run) -> dict[str, Any]:
+    """Return the run as the JSON document of deploy, update and rollback."""
+    hosts: dict[str, dict[str, Any]] = {}
+    for roll in run.rolls:
+        hosts.setdefault(roll.host, {})[roll.part] = {
+            "outcome": roll.outcome,
+            "code": roll.code,
+            "release_before": roll.now,
+            "release_wanted": roll.wanted,
+            "serving": roll.wanted if roll.confirmed else roll.detail.get("serving", roll.now),
+            "stage": roll.stage,
+            "error": roll.error or None,
+            "gate": _gate(roll.detail) or roll.checks,
+            "public": roll.public,
+            "changed": list(roll.changed),
+            "timings": roll.timings,
+        }
+    return {
+        "run": run.id,
+        "inventory": run.request.inventory,
+        "stack": run.request.stack.name,
+        "who": run.who,
+        "in_sync": all(roll.outcome == "in-sync" for roll in run.rolls),
+        "plan": run.planned.digest if run.planned else None,
+        "hosts": hosts,
+        "evidence": run.evidence,
+        "notes": run.notes,
+        "timings": run.timings,
+    }
+
+
+def _gate(detail: Mapping[str, Any]) -> dict[str, Any] | None:
+    for found in (detail.get("gate"), detail):
+        if isinstance(found, dict) and "results" in found:
+            return found
+    return None

@@ -1,0 +1,21 @@
+"""`stackpin rollback`."""
+
+from __future__ import annotations
+
+import click
+
+from stackpin.cli.options import Target
+from stackpin.cli.output import Output
+from stackpin.cli.rolling import Asked, conduct, rolling
+
+__all__ = ["rollback"]
+
+
+@click.command()
+@click.option("--to", metavar="RELEASE", help="A release id or version on the hosts.")
+@rolling
+def rollback(out: Output, target: Target, asked: Asked, to: str | None) -> int:
+    """Return STACK to the recorded last good release, or to --to, through the same gate."""
+    from stackpin.rollout.rollback import rollback as run_rollback  # noqa: PLC0415
+
+    return conduct(out, target, asked, run_rollback, to=to)

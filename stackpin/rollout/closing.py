@@ -1,0 +1,103 @@
+"""After the last batch: what serves is looked at, evidence written, the lock given back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from stackpin.config.crm import CrmSettings
+from stackpin.config.release import version_of
+from stackpin.errors import StackpinError
+from stackpin.evidence.collect import Artifact, HostEvidence, collect, git_head
+from stackpin.evidence.record import write
+from stackpin.rollout.model import Roll, Run
+from stackpin.rollout.verifying import verify_host
+
+__all__ = ["evidence", "exit_code", "unlock"]
+
+# Which of two exit codes tells more.
+WEIGHT = (0, 3, 1, 4, 5)
+
+
+def exit_code(run: Run) -> int:
+    """Return the exit code the rolls add up to: the worst."""
+    return max((roll.code for roll in run.rolls), key=WEIGHT.index, default=0)
+
+
+def evidence(run: Run) -> Run:
+    """Write one record per part that was worked on, also after failures."""
+    for part in run.parts:
+        rolls = [roll for roll in run.rolls if roll.part == part and roll.outcome != "in-sync"]
+        if not rolls or all(roll.outcome == "skipped" for roll in rolls):
+            continue
+        try:
+            run.evidence.append(str(_record(run, part, rolls)))
+        except (OSError, ValueError, StackpinError) as error:
+            run.notes.append(f"no evidence of {part} could be written: {error}")
+    return run
+
+
+def unlock(run: Run) -> Run:
+    """Give every lease back."""
+    if run.lease:
+        run.lease.give_back()
+    return run
+
+
+def _record(run: Run, part: str, rolls: list[Roll]) -> Path:
+    hosts = run.session.map(
+        lambda host: _look(run, next(roll for roll in rolls if roll.host == host)),
+        [roll.host for roll in rolls],
+    )
+    found = {
+        roll.host: hosts.values.get(roll.host, HostEvidence(None, roll.outcome)) for roll in rolls
+    }
+    wanted = next((roll.wanted for roll in rolls if roll.wanted), None)
+    artifact = next((own[part] for own in run.artifacts.values() if part in own), None)
+    code = max((roll.code for roll in rolls), key=WEIGHT.index)
+    record = collect(
+        inventory=Path(run.request.inventory).stem,
+        stack=part,
+        version=version_of(wanted or "") or "unknown",
+        run=run.id,
+        who=run.who,
+        command=run.request.command,
+        outcome=max(rolls, key=lambda roll: WEIGHT.index(roll.code)).outcome,
+        exit_code=code,
+        started=run.started,
+        finished=datetime.now(UTC),
+        hosts=found,
+        artifact=Artifact(str(artifact.path), artifact.sha256, artifact.size) if artifact else None,
+        plan=run.planned.to_json() if run.planned else None,
+        reason=next((roll.error for roll in rolls if roll.error), ""),
+        head=git_head(Path.cwd()),
+    )
+    return write(run.request.evidence, record)
+
+
+def _look(run: Run, roll: Roll) -> HostEvidence:
+    """Ask one host what it runs now; whatever it does not answer is left out."""
+    answers: dict[str, Any] = {}
+    release = roll.wanted if roll.confirmed else roll.now
+    if roll.outcome != "unknown":
+        for key, ask in (
+            ("inspect", lambda: run.session.call(roll.host, "inspect", roll.part)),
+            ("checks", lambda: verify_host(run, roll.host, roll.part, release)),
+        ):
+            try:
+                answers[key] = ask()
+            except StackpinError as error:
+                run.notes.append(f"{roll.host}: no {key} for the evidence: {error}")
+    if "checks" in answers and roll.checks is None:
+        roll.checks = answers["checks"]
+    settings = run.settings[roll.host][roll.part]
+    public = roll.public if isinstance(settings, CrmSettings) or roll.public else None
+    return HostEvidence(
+        release=release,
+        outcome=roll.outcome,
+        inspect=answers.get("inspect"),
+        checks=answers.get("checks"),
+        public=public,
+        timings=roll.timings,
+    )

@@ -1,0 +1,91 @@
+"""The stages before anything is touched: load, check, connect, lock, preflight, plan, approve."""
+
+from __future__ import annotations
+
+from stackpin.engine.plan import load_plan, make_plan
+from stackpin.engine.session import open_session
+from stackpin.engine.state import load_inventory, select_hosts
+from stackpin.errors import Refused
+from stackpin.rollout.checking import check_inventory
+from stackpin.rollout.lease import Lease
+from stackpin.rollout.model import Roll, Run
+from stackpin.rollout.preflighting import ask_hosts, complain
+
+__all__ = ["OPENING", "approve", "check", "connect", "load", "lock", "plan", "preflight"]
+
+
+def load(run: Run) -> Run:
+    """Read the inventory; refuse a missing one, unknown hosts, deploy files that are not there."""
+    inventory = load_inventory(run.request.inventory, run.request.data)
+    select_hosts(inventory, run.request.limit, run.request.inventory)
+    return run
+
+
+def check(run: Run) -> Run:
+    """Validate variables, secrets and artifacts of every host."""
+    request = run.request
+    checked = check_inventory(request.inventory, request.stack, request.limit, request.data)
+    run.settings, run.artifacts = checked.settings, checked.artifacts
+    return run
+
+
+def connect(run: Run) -> Run:
+    """Open an SSH connection to every host; refuse when one does not answer."""
+    request = run.request
+    run.opened = run.exits.enter_context(
+        open_session(request.inventory, request.limit, request.data)
+    )
+    return run
+
+
+def lock(run: Run) -> Run:
+    """Take the lease of every part on every host, or of none."""
+    request = run.request
+    reason = request.reason or f"{request.command} {run.versions()}".strip()
+    ttl = min(
+        float(part.shared.lock_ttl) for parts in run.settings.values() for part in parts.values()
+    )
+    lease = Lease(run.session, list(run.parts), reason, ttl, run.token)
+    lease.take(run.session.hosts, request.wait_lock, run.progress)
+    run.lease = lease
+    return run
+
+
+def preflight(run: Run) -> Run:
+    """Ask every host whether this could work."""
+    complain(ask_hosts(run.session, run.settings, run.artifacts))
+    return run
+
+
+def plan(run: Run) -> Run:
+    """Work out what would change; with --plan refuse unless it is exactly what was reviewed."""
+    run.planned = make_plan(run.session, run.request.stack.name, run.parts, run.data)
+    if run.request.plan_file:
+        reviewed = load_plan(run.request.plan_file)
+        if reviewed.get("digest") != run.plan.digest:
+            differences = list(run.plan.differences(reviewed))
+            told = "\n  ".join(differences[:20] or ["the file was edited"])
+            raise Refused(
+                f"{run.request.plan_file}: not what would be done now:\n  {told}\n"
+                "Make a new plan with `plan --out`, review it, and deploy that one."
+            )
+    for part in run.parts:
+        for host in run.session.hosts:
+            releases = run.plan.hosts[host].releases[part]
+            roll = Roll(host, part, releases["now"], releases["wanted"])
+            if not run.plan.changes(host, part):
+                roll.outcome = "in-sync"
+            run.rolls.append(roll)
+    return run
+
+
+def approve(run: Run) -> Run:
+    """Let the user agree; a reviewed plan file is agreement, and no change needs none."""
+    if any(roll.alive and roll.outcome != "in-sync" for roll in run.rolls) and (
+        run.request.plan_file is None
+    ):
+        run.approve(run)
+    return run
+
+
+OPENING = (load, check, connect, lock, preflight, plan, approve)

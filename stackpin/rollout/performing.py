@@ -1,0 +1,80 @@
+"""A whole run: opening stages, batches, closing stages, and one exit code."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from stackpin.engine.interrupts import interruptible, shielded
+from stackpin.rollout.closing import evidence, exit_code, unlock
+from stackpin.rollout.hooks import call_hook
+from stackpin.rollout.model import Run
+from stackpin.rollout.opening import OPENING
+from stackpin.rollout.rolling import roll_out
+from stackpin.rollout.stages import ROLLING
+from stackpin.rollout.verifying import verify_roll
+
+__all__ = ["STAGES", "perform"]
+
+Step = Callable[[Run], Run]
+CLOSING: tuple[Step, ...] = (evidence, unlock)
+
+# Every stage of a deploy by name, in order; a hook may stand before each.
+STAGES: tuple[str, ...] = tuple(stage.__name__ for stage in (*OPENING, *ROLLING, *CLOSING))
+
+
+def perform(run: Run, opening: Sequence[Step] = OPENING) -> int:
+    """Take `run` through its stages and return the exit code.
+
+    Raises what an opening stage raises: nothing was touched then. Whatever happens, the lease is
+    given back and the connections are closed.
+    """
+    with run.exits:
+        try:
+            for step in opening:
+                step_through(run, step)
+            with interruptible():
+                if all(roll.outcome == "in-sync" for roll in run.rolls):
+                    _verify_in_sync(run)
+                else:
+                    roll_out(run)
+        except BaseException:
+            with shielded():
+                _close(run, hooks=False)
+            raise
+        with shielded():
+            _close(run, hooks=True)
+    return exit_code(run)
+
+
+def step_through(run: Run, step: Step) -> None:
+    """Do one stage that concerns all hosts: its hook, itself, its time."""
+    begun = time.monotonic()
+    hosts = run.opened.hosts if run.opened else ()
+    if run.lease:
+        run.lease.check()
+    run.progress.stage(step.__name__, hosts)
+    call_hook(run, step.__name__, hosts)
+    step(run)
+    run.timings.append({"stage": step.__name__, "seconds": round(time.monotonic() - begun, 3)})
+
+
+def _close(run: Run, *, hooks: bool) -> None:
+    """Evidence and unlock, each even if the other fails; without hooks after an error."""
+    try:
+        if run.opened and run.rolls:
+            step_through(run, evidence) if hooks else evidence(run)
+    finally:
+        if run.opened:
+            try:
+                call_hook(run, "unlock", run.opened.hosts) if hooks else None
+            finally:
+                unlock(run)
+
+
+def _verify_in_sync(run: Run) -> None:
+    """Nothing to change is no proof of health: ask all the same."""
+    run.progress.stage("verify", run.session.hosts)
+    for part in run.parts:
+        rolls = {roll.host: roll for roll in run.rolls if roll.part == part}
+        run.session.map(lambda host, rolls=rolls: verify_roll(run, rolls[host]), list(rolls)).all()  # type: ignore[misc]

@@ -1,0 +1,96 @@
+"""Asking the hosts whether a deploy could work, before anything is touched."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from operations import nginx, portal_content
+from stackpin.artifacts import Artifact
+from stackpin.config.common import StackSettings
+from stackpin.config.portal import PortalSettings
+from stackpin.engine.remote import RemoteRefused
+from stackpin.engine.session import Session
+from stackpin.errors import Refused
+from stackpin.secrets import resolver
+
+__all__ = ["Preflight", "ask_hosts", "complain"]
+
+TIMEOUT = 120.0
+Preflight = dict[str, dict[str, list[dict[str, Any]]]]
+
+
+def ask_hosts(
+    session: Session,
+    settings: Mapping[str, Mapping[str, StackSettings]],
+    artifacts: Mapping[str, Mapping[str, Artifact]],
+) -> Preflight:
+    """Return the items of the host's `preflight` by host and stack part.
+
+    Each item is {name, ok, severity: fail|warn, measured, expected, remedy}.
+    """
+
+    def one(host: str) -> dict[str, list[dict[str, Any]]]:
+        found: dict[str, list[dict[str, Any]]] = {}
+        for part, own in settings[host].items():
+            artifact = artifacts.get(host, {}).get(part)
+            needs = own.needs(artifact.size if artifact else 0)
+            payload = {"needs": {**needs, "now": time.time()}}
+            answer = session.call(host, "preflight", part, payload, timeout=TIMEOUT)
+            found[part] = [dict(item) for item in answer["items"]]
+            if isinstance(own, PortalSettings):
+                found[part] += _nginx(session, host, own, found[part])
+        return found
+
+    return session.map(one).all()
+
+
+def complain(preflight: Preflight) -> None:
+    """Raise Refused naming every failed item of severity fail."""
+    lines = [
+        f"{host}: {item['name']}: found {item['measured']}, expected {item['expected']}. "
+        f"{item['remedy']}"
+        for host, parts in preflight.items()
+        for items in parts.values()
+        for item in items
+        if not item["ok"] and item["severity"] == "fail"
+    ]
+    if lines:
+        raise Refused("\n".join(dict.fromkeys(lines)))
+
+
+def _nginx(
+    session: Session, host: str, settings: PortalSettings, items: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Try the site that would be rendered, where nginx is there to judge it."""
+    if any(item["name"] == "command nginx" and not item["ok"] for item in items):
+        return []
+    root = Path.cwd()
+    tls = portal_content.tls_files(settings, resolver(settings, host), root)
+    files, links = portal_content.site(settings, tls, root)
+    item = {
+        "name": "nginx site",
+        "ok": True,
+        "severity": "fail",
+        "measured": "accepted by nginx -t",
+        "expected": "accepted by nginx -t",
+        "remedy": "",
+    }
+    if not _certificate_there(session, host):
+        # Before the first deploy the site names a certificate that is not there yet; nginx
+        # would refuse it for that alone.
+        return []
+    try:
+        session.call(host, "nginx-test", "portal", nginx.payload(files, links), timeout=TIMEOUT)
+    except RemoteRefused as error:
+        snippet = settings.nginx_snippet
+        remedy = f"Correct {snippet}." if snippet else "Correct the host's nginx configuration."
+        item |= {"ok": False, "measured": error.message, "remedy": remedy}
+    return [item]
+
+
+def _certificate_there(session: Session, host: str) -> bool:
+    files = [portal_content.CERTIFICATE, portal_content.KEY]
+    return session.run(host, ["ls", *files]).status == 0

@@ -1,0 +1,77 @@
+"""Going back: to the release the journal records as the last good one, or to a named one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stackpin.config.release import version_of
+from stackpin.errors import Refused
+from stackpin.rollout.checking import check_inventory
+from stackpin.rollout.model import Roll, Run
+from stackpin.rollout.opening import approve, connect, load, lock
+from stackpin.rollout.performing import perform
+
+__all__ = ["rollback", "target_release"]
+
+
+def rollback(run: Run) -> int:
+    """Take `run` back on every host and return the exit code; see `perform`."""
+    return perform(run, (load, settings, connect, lock, choose, approve))
+
+
+def settings(run: Run) -> Run:
+    """Validate variables and secrets; the artifact of the pin plays no part in going back."""
+    request = run.request
+    checked = check_inventory(
+        request.inventory, request.stack, request.limit, request.data, artifacts=False
+    )
+    run.settings = checked.settings
+    return run
+
+
+def choose(run: Run) -> Run:
+    """Decide for each host and part which release to return to."""
+    for part in run.parts:
+        states = run.session.map(
+            lambda host, part=part: run.session.call(host, "state", part)  # type: ignore[misc]
+        ).all()
+        for host, state in states.items():
+            wanted = target_release(host, part, state, run.request.to)
+            roll = Roll(host, part, state.get("live_release"), wanted)
+            if not roll.switches:
+                roll.outcome = "in-sync"
+            run.rolls.append(roll)
+    return run
+
+
+def target_release(host: str, part: str, state: Mapping[str, Any], to: str | None) -> str | None:
+    """Return the release id to go to: `to` (an id or a version), else the last good one.
+
+    `state` is the host's `state` answer. None for a part that has nothing else to go to while
+    `to` names a release of another part. Raises Refused where there is none.
+    """
+    if not state.get("installed"):
+        raise Refused(f"{host}: {part} is not installed; there is nothing to roll back")
+    complete = [str(one["id"]) for one in state.get("releases", []) if one.get("complete")]
+    if to is None:
+        good = state.get("last_good")
+        if not good:
+            known = _listed(complete)
+            raise Refused(
+                f"{host}: the journal of {part} records no other good release; it has {known}: "
+                "name one with --to"
+            )
+        return str(good)
+    found = [release for release in complete if to in {release, version_of(release)}]
+    if len(found) != 1:
+        what = "several releases" if found else "no complete release"
+        raise Refused(
+            f"{host}: {part} has {what} {to}: found {_listed(found or complete)}, expected one; "
+            "give --to the whole id"
+        )
+    return found[0]
+
+
+def _listed(releases: Sequence[str]) -> str:
+    return ", ".join(releases) or "none"

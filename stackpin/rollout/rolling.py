@@ -1,0 +1,103 @@
+"""Going over the hosts: part by part, batch by batch, stage by stage."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from stackpin.errors import Refused, StackpinError
+from stackpin.rollout.hooks import call_hook
+from stackpin.rollout.model import Roll, Run
+from stackpin.rollout.stages import ROLLING, Stage
+from stackpin.rollout.undoing import undo_all
+from stackpin.rollout.verifying import verify_roll
+
+__all__ = ["batches", "parse_batches", "roll_out"]
+
+# Stages that hosts without a new release go through as well.
+FOR_FILES = {"backup", "apply"}
+
+
+def parse_batches(text: str) -> tuple[str, ...]:
+    """Return ("1", "25%") for "1,25%"; refuse anything but counts and percentages."""
+    sizes = tuple(part.strip() for part in text.split(","))
+    for size in sizes:
+        number = size.removesuffix("%")
+        if not number.isdecimal() or int(number) < 1 or (size.endswith("%") and int(number) > 100):
+            raise Refused(f"--batch {text}: found {size!r}, expected sizes like 1,25%,100%")
+    return sizes
+
+
+def batches(rolls: Sequence[Roll], sizes: Sequence[str]) -> Iterator[list[Roll]]:
+    """Cut `rolls` into batches of `sizes` in turn, the last size repeating; % is of all."""
+    rest, total, index = list(rolls), len(rolls), 0
+    while rest:
+        size = sizes[min(index, len(sizes) - 1)]
+        number = int(size.removesuffix("%"))
+        count = max(1, math.ceil(total * number / 100)) if size.endswith("%") else number
+        yield rest[:count]
+        rest, index = rest[count:], index + 1
+
+
+def roll_out(run: Run) -> Run:
+    """Take every host that has changes through its batch; stop after too many failures."""
+    stopped = False
+    for part in run.parts:
+        todo = [roll for roll in run.rolls if roll.part == part and roll.outcome == "pending"]
+        for batch in batches(todo, run.request.batches):
+            if stopped:
+                for roll in batch:
+                    roll.outcome = "skipped"
+                continue
+            try:
+                _roll_batch(run, part, batch)
+            except KeyboardInterrupt:
+                _give_up(run, batch, StackpinError("interrupted by the operator"))
+                raise
+            stopped = _failures(run) > run.request.max_failures
+    return run
+
+
+def _roll_batch(run: Run, part: str, batch: Sequence[Roll]) -> None:
+    for stage in ROLLING:
+        name = stage.__name__
+        rolls = [roll for roll in batch if roll.alive and (roll.switches or name in FOR_FILES)]
+        if not rolls:
+            continue
+        errors = _perform(run, part, stage, rolls)
+        undo_all(run, rolls, errors)
+        if errors and _failures(run) > run.request.max_failures:
+            names = ", ".join(sorted(errors))
+            _give_up(run, batch, StackpinError(f"stopped, because {names} failed"))
+            return
+    changed = [roll for roll in batch if roll.outcome == "changed"]
+    run.session.map(
+        lambda host: verify_roll(run, next(roll for roll in changed if roll.host == host)),
+        [roll.host for roll in changed],
+    ).all()
+
+
+def _perform(run: Run, part: str, stage: Stage, rolls: Sequence[Roll]) -> dict[str, Exception]:
+    hosts = [roll.host for roll in rolls]
+    try:
+        if run.lease:
+            run.lease.check()
+        run.progress.stage(stage.__name__, hosts, part)
+        call_hook(run, stage.__name__, hosts, part)
+        return stage(run, rolls)
+    except StackpinError as error:
+        return dict.fromkeys(hosts, error)
+
+
+def _give_up(run: Run, batch: Sequence[Roll], error: Exception) -> None:
+    """Take back whatever of the batch is begun and not confirmed."""
+    open_ = [roll for roll in batch if roll.begun and roll.alive and not roll.confirmed]
+    undo_all(run, open_, {roll.host: error for roll in open_})
+    for roll in batch:
+        if roll.outcome == "pending":
+            roll.outcome = "skipped"
+            roll.error = str(error)
+
+
+def _failures(run: Run) -> int:
+    return len({roll.host for roll in run.rolls if roll.code})

@@ -1,0 +1,228 @@
+"""The stages of one batch, from backup to retire. Each works on hosts that are still alive."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from stackpin.config.hoststack import HostStack
+from stackpin.config.release import version_of
+from stackpin.engine.apply import apply as apply_files
+from stackpin.engine.remote import RemoteError, RemoteGate
+from stackpin.rollout.model import Roll, Run
+from stackpin.rollout.publicly import ask_public
+
+__all__ = ["ROLLING", "SWITCHING", "Stage"]
+
+MARGIN = 60.0
+BACKUP_TIMEOUT = 1800.0
+# Seconds the guard must still have when public checks stop, so that confirming is in time.
+CONFIRM_RESERVE = 8.0
+
+Stage = Callable[[Run, Sequence[Roll]], dict[str, Exception]]
+
+
+def backup(run: Run, rolls: Sequence[Roll]) -> dict[str, Exception]:
+    """Back up every host that has something to lose."""
+
+    def one(roll: Roll) -> None:
+        stack = _host_stack(run, roll)
+        if roll.now is None or stack.backup is None:
+            return
+        payload = {"release": roll.now, "reason": f"before {run.request.command}", "tags": [run.id]}
+        _call(run, roll, "backup", payload, timeout=BACKUP_TIMEOUT)
+
+    return _each(run, rolls, "backup", one)
+
+
+def apply(run: Run, rolls: Sequence[Roll]) -> dict[str, Exception]:
+    """Lay down files and the release on the whole batch; nothing is switched by it."""
+    if run.request.command == "rollback" or not rolls:
+        return {}
+    part = rolls[0].part
+    begun = time.monotonic()
+    done = apply_files(run.session, [roll.host for roll in rolls], part, run.parts[part], run.data)
+    errors: dict[str, Exception] = {}
+    for roll in rolls:
+        applied = done[roll.host]
+        roll.changed = applied.changed
+        _time(roll, "apply", begun)
+        if applied.failure:
+            errors[roll.host] = RemoteError(roll.host, applied.failure)
+        elif not roll.switches:
+            roll.outcome = "changed"
+    return errors
+
+
+def begin(run: Run, rolls: Sequence[Roll]) -> dict[str, Exception]:
+    """Open the run on the host; whatever an earlier one left is recovered by it."""
+
+    def one(roll: Roll) -> None:
+        payload = {
+            "release": roll.wanted,
+            "who": run.who,
+            "reason": run.request.reason,
+            "mode": "operator",
+            "rehearse": run.request.rehearse,
+            "command": run.request.command,
+        }
+        # Set first: a lost answer does not tell that nothing was begun.
+        roll.begun = True
+        answer = _call(run, roll, "begin", payload, timeout=180.0)
+        roll.first = bool(answer.get("first"))
+
+    return _each(run, rolls, "begin", one)
+
+
+def rehearse(run: Run, rolls: Sequence[Roll]) -> dict[str, Exception]:
+    """Start the new release against a copy of the database and gate it."""
+    return _plain(run, rolls, "rehearse")
+
+
+def start(run: Run, rolls: Sequence[Roll]) -> dict[str, Exception]:
+    """Start the new release in the idle slot."""
+    return _plain(run, rolls, "start")
+
+
+def gate(run: Run, rolls: Sequence[Roll]) -> dict[str, Exception]:
+    """Prove the idle slot healthy."""
+    return _plain(run, rolls, "gate")
+
+
+def switch(run: Run, rolls: Sequence[Roll]) -> dict[str, Exception]:
+    """Arm the guard and send traffic to the new slot."""
+
+    def one(roll: Roll) -> None:
+        answer = _call(run, roll, "switch", timeout=MARGIN)
+        roll.token = answer.get("token")
+        # Our own clock, started before the answer is used: the host's may differ.
+        roll.deadline = time.monotonic() + float(
+            answer.get("guard_seconds") or _host_stack(run, roll).guard_seconds
+        )
+
+    return _each(run, rolls, "switch", one)
+
+
+def probe(run: Run, rolls: Sequence[Roll]) -> dict[str, Exception]:
+    """Probe the slot that is live now, and the host's own checks."""
+    return _plain(run, rolls, "probe")
+
+
+def public(run: Run, rolls: Sequence[Roll]) -> dict[str, Exception]:
+    """Ask the public address, again until it is healthy or the guard's time runs short."""
+
+    def one(roll: Roll) -> None:
+        left = (roll.deadline or time.monotonic()) - time.monotonic() - CONFIRM_RESERVE
+        settings = run.settings[roll.host][roll.part]
+        version = version_of(roll.wanted or "") or None
+        roll.public = ask_public(run.session, roll.host, settings, version, min(left, 60.0))
+        if roll.public and not roll.public["passed"]:
+            raise RemoteGate(roll.host, "public checks failed", {"gate": roll.public})
+
+    return _each(run, rolls, "public", one)
+
+
+def confirm(run: Run, rolls: Sequence[Roll]) -> dict[str, Exception]:
+    """Come in through a new SSH connection and disarm the guard."""
+
+    def one(roll: Roll) -> None:
+        payload = {"run": run.id, "token": roll.token}
+        with run.session.fresh(roll.host) as remote:
+            remote.call("confirm", roll.part, payload, timeout=MARGIN)
+        roll.confirmed = True
+
+    return _each(run, rolls, "confirm", one)
+
+
+def retire(run: Run, rolls: Sequence[Roll]) -> dict[str, Exception]:
+    """Drain and stop the old slot, remove old releases."""
+    errors = _plain(run, rolls, "retire")
+    for roll in rolls:
+        if roll.confirmed:
+            # Even if retiring failed: the new release serves, and the next run retires the rest.
+            roll.outcome = "serving"
+    return errors
+
+
+SWITCHING: tuple[Stage, ...] = (
+    begin,
+    rehearse,
+    start,
+    gate,
+    switch,
+    probe,
+    public,
+    confirm,
+    retire,
+)
+ROLLING: tuple[Stage, ...] = (backup, apply, *SWITCHING)
+
+
+def _plain(run: Run, rolls: Sequence[Roll], command: str) -> dict[str, Exception]:
+    def one(roll: Roll) -> None:
+        _call(run, roll, command, {}, timeout=_timeout(_host_stack(run, roll), command))
+
+    return _each(run, rolls, command, one)
+
+
+def _call(
+    run: Run,
+    roll: Roll,
+    command: str,
+    payload: dict[str, Any] | None = None,
+    *,
+    timeout: float,
+) -> dict[str, Any]:
+    def line(text: str) -> None:
+        run.progress.host(roll.host, command, "line", text)
+
+    whole = {"run": run.id, **(payload or {})}
+    if command == "backup":
+        whole.pop("run")
+    return run.session.call(roll.host, command, roll.part, whole, timeout=timeout, on_line=line)
+
+
+def _each(
+    run: Run, rolls: Sequence[Roll], stage: str, work: Callable[[Roll], None]
+) -> dict[str, Exception]:
+    """Do `work` for all rolls at the same time; return the errors by host."""
+    by_host = {roll.host: roll for roll in rolls}
+
+    def one(host: str) -> None:
+        roll = by_host[host]
+        roll.stage = stage
+        begun = time.monotonic()
+        run.progress.host(host, stage, "run")
+        try:
+            work(roll)
+        except Exception:
+            run.progress.host(host, stage, "fail")
+            raise
+        finally:
+            _time(roll, stage, begun)
+        run.progress.host(host, stage, "ok")
+
+    return run.session.map(one, list(by_host)).errors
+
+
+def _time(roll: Roll, stage: str, begun: float) -> None:
+    roll.timings.append({"stage": stage, "seconds": round(time.monotonic() - begun, 3)})
+
+
+def _host_stack(run: Run, roll: Roll) -> HostStack:
+    return run.settings[roll.host][roll.part].host_stack()
+
+
+def _timeout(stack: HostStack, command: str) -> float:
+    """Seconds to wait for a stage: what the host allows itself, and a margin."""
+    gate_time = stack.gate.settle + max(stack.gate.timeout, stack.gate.min_healthy)
+    needs = {
+        "rehearse": stack.start_timeout + gate_time + 2 * MARGIN,
+        "start": stack.start_timeout + MARGIN,
+        "gate": gate_time + MARGIN,
+        "probe": gate_time + MARGIN,
+        "retire": stack.drain_seconds + 2 * MARGIN,
+    }
+    return math.ceil(needs.get(command, MARGIN))

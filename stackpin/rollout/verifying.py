@@ -1,0 +1,65 @@
+"""The health gate alone: the host's checks and the public ones, once, nothing changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stackpin.config.release import version_of
+from stackpin.engine.session import open_session
+from stackpin.errors import Refused
+from stackpin.host.gate import evaluate, explain
+from stackpin.rollout.checking import check_inventory
+from stackpin.rollout.model import Roll, Run
+from stackpin.rollout.publicly import ask_public
+
+__all__ = ["verify_all", "verify_host", "verify_roll"]
+
+TIMEOUT = 120.0
+
+
+def verify_host(run: Run, host: str, part: str, release: str | None) -> dict[str, Any]:
+    """Ask every check of one part on one host once; return one GateResult over all of them."""
+    answer = run.session.call(host, "verify", part, {"where": ["slot", "host"]}, timeout=TIMEOUT)
+    version = version_of(release or "") or None
+    public = ask_public(run.session, host, run.settings[host][part], version)
+    results = [*answer["results"], *(public["results"] if public else [])]
+    gate = evaluate(results, float(answer.get("threshold", 0.75)))
+    return {**gate, "log": answer.get("log", [])}
+
+
+def verify_roll(run: Run, roll: Roll) -> None:
+    """Verify what serves on one host and note it on the roll; a failure is code 5: look now."""
+    run.progress.host(roll.host, "verify", "run")
+    roll.checks = verify_host(run, roll.host, roll.part, roll.now)
+    if roll.checks["passed"]:
+        run.progress.host(roll.host, "verify", "ok")
+        return
+    roll.code = 5
+    roll.error = f"the health gate does not pass: {explain(roll.checks)}"
+    roll.detail = {"gate": roll.checks}
+    run.progress.host(roll.host, "verify", "fail", roll.error)
+
+
+def verify_all(run: Run) -> None:
+    """Verify every part on every host of the run's request; notes results as rolls.
+
+    Raises Refused when a host has nothing live to verify.
+    """
+    request = run.request
+    checked = check_inventory(
+        request.inventory, request.stack, request.limit, request.data, artifacts=False
+    )
+    run.settings = checked.settings
+    with open_session(request.inventory, request.limit, request.data) as session:
+        run.opened = session
+        for part in run.parts:
+            states = session.map(
+                lambda host, part=part: session.call(host, "state", part)  # type: ignore[misc]
+            ).all()
+            for host, state in states.items():
+                live = state.get("live_release")
+                if not live:
+                    raise Refused(f"{host}: {part} serves nothing yet; deploy it first")
+                run.rolls.append(Roll(host, part, live, live))
+            rolls = {roll.host: roll for roll in run.rolls if roll.part == part}
+            session.map(lambda host, rolls=rolls: verify_roll(run, rolls[host])).all()  # type: ignore[misc]
