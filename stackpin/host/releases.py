@@ -122,9 +122,9 @@ def _fill(stack: Stack, building: Path, artifact: Path, payload: dict[str, Any])
         if not isinstance(unit, str) or not unit.strip() or not isinstance(env, str):
             raise refused("receive: `unit` and `env` must be the texts of those files")
         # What runs can be asked which release it is (/proc/PID/environ), so drift can be seen.
-        mark = f'STACKPIN_RELEASE="{info["id"]}"\nSTACKPIN_VERSION="{info.get("version", "")}"\n'
-        env += "" if not env or env.endswith("\n") else "\n"
-        _put(building / "env", (env + mark).encode(), 0o600)
+        if "STACKPIN_RELEASE" not in parse_env(env):
+            env += ("\n" if env else "") + f'STACKPIN_RELEASE="{info["id"]}"\n'
+        _put(building / "env", env.encode(), 0o600)
         _put(building / "unit", unit.encode(), 0o644)
         shutil.copyfile(artifact, building / "server")
         (building / "server").chmod(0o755)
