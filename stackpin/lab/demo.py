@@ -1,0 +1,201 @@
+"""`make demo`: the whole story on a real host of this machine, each claim checked as it is made.
+
+Runs the same commands a user would type, in the clone it is started from. The pin in
+`inventories/group_data/lab.py` is put back at the end, and the lab is taken down.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from stackpin.lab.hosts import Lab
+from stackpin.lab.traffic import traffic
+from stackpin.pins import read as read_pin
+
+INVENTORY = "inventories/lab"
+PINS = Path("inventories/group_data/lab.py")
+HOST = "lab1"
+
+console = Console(highlight=False)
+
+
+class ClaimError(Exception):
+    """Something the demo promised did not happen."""
+
+
+@dataclass
+class Story:
+    """What has been proved so far, in order."""
+
+    proved: list[tuple[str, str]] = field(default_factory=list)
+
+    def claim(self, holds: bool, what: str, figure: str = "") -> None:
+        """Record `what` with its measured `figure`; raise ClaimError unless it `holds`."""
+        if not holds:
+            raise ClaimError(f"{what} {figure}".strip())
+        self.proved.append((what, figure))
+        console.print(f"  [green]proved[/] {what} {figure}")
+
+    def chapter(self, title: str) -> None:
+        """Print the heading of the next part."""
+        console.rule(f"[bold]{title}", align="left")
+
+
+def stackpin(*words: str, expect: Sequence[int] = (0,), show: bool = True) -> str:
+    """Run one `stackpin` command as a user would and return its standard output.
+
+    Raises ClaimError when the exit code is not one of `expect`.
+    """
+    console.print(f"[bold]$ stackpin {' '.join(words)}[/]")
+    done = subprocess.run(
+        [sys.executable, "-m", "stackpin", *words],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    if show and done.stdout:
+        console.print(done.stdout.rstrip(), markup=False)
+    if done.returncode not in expect:
+        raise ClaimError(
+            f"`stackpin {' '.join(words)}` ended with {done.returncode}, expected {expect}"
+        )
+    return done.stdout
+
+
+def as_json(*words: str, expect: Sequence[int] = (0,)) -> dict[str, object]:
+    """Run a command with `--json` and return its document."""
+    document: dict[str, object] = json.loads(stackpin(*words, "--json", expect=expect, show=False))
+    return document
+
+
+@contextmanager
+def pins_put_back() -> Iterator[None]:
+    """Leave the group data as it was found, whatever happens in between."""
+    before = PINS.read_text()
+    try:
+        yield
+    finally:
+        PINS.write_text(before)
+
+
+def pinned() -> str:
+    """Return the CRM version in the lab's group data now."""
+    return read_pin(PINS, "crm_version").value
+
+
+def under_load(lab: Lab, story: Story, what: str, *words: str, expect: int = 0) -> None:
+    """Run a command while 40 strict connections read and write through nginx over TLS."""
+    with traffic(lab, HOST) as load:
+        time.sleep(2)  # a steady state before the switch
+        stackpin(*words, expect=(expect,))
+        time.sleep(2)
+        result = load.stop()
+    story.claim(result.failed == 0, f"{what}: no failed request", f"({result.ok:,} requests)")
+    writes = f"({len(result.acknowledged):,} writes)"
+    story.claim(result.lost == [], f"{what}: no acknowledged write lost", writes)
+
+
+def tell(story: Story, lab: Lab) -> None:
+    """Tell the story itself."""
+    story.chapter("1. A bare host gets the CRM and its portal")
+    stackpin("check", INVENTORY, "site")
+    stackpin("plan", INVENTORY, "site", "--limit", HOST, expect=(2,))
+    stackpin("deploy", INVENTORY, "site", "--limit", HOST, "--yes")
+    gate = as_json("verify", INVENTORY, "site", "--limit", HOST)
+    story.claim(gate["ok"] is True, "all checks of the health gate pass")
+    stackpin("deploy", INVENTORY, "site", "--limit", HOST, "--yes")
+    stackpin("drift", INVENTORY, "site", "--limit", HOST)
+    story.claim(True, "a second deploy changes nothing, and there is no drift")
+
+    story.chapter("2. A new version under load")
+    under_load(
+        lab,
+        story,
+        "update to v1.1.0",
+        "update",
+        INVENTORY,
+        "crm",
+        "--version",
+        "v1.1.0",
+        "--limit",
+        HOST,
+        "--yes",
+    )
+    story.claim(pinned() == "v1.1.0", "the pin says v1.1.0")
+
+    story.chapter("3. A broken version is refused")
+    under_load(
+        lab,
+        story,
+        "refusing v1.2.0",
+        "update",
+        INVENTORY,
+        "crm",
+        "--version",
+        "v1.2.0",
+        "--limit",
+        HOST,
+        "--yes",
+        expect=4,
+    )
+    story.claim(pinned() == "v1.1.0", "the pin was put back to v1.1.0")
+
+    story.chapter("4. Drift is found and put right")
+    lab.run(HOST, ["chmod", "0644", "/etc/stackpin/crm/stack.json"])
+    lab.run(HOST, ["sh", "-c", "echo 'X=1' >> /etc/stackpin/crm/slots/blue.env"])
+    stackpin("drift", INVENTORY, "site", "--limit", HOST, expect=(2,))
+    story.claim(True, "two changes made by hand are reported, exit code 2")
+    stackpin("deploy", INVENTORY, "site", "--limit", HOST, "--yes")
+    stackpin("drift", INVENTORY, "site", "--limit", HOST)
+    story.claim(True, "the next deploy puts them right")
+
+    story.chapter("5. The way back")
+    under_load(
+        lab, story, "rollback to v1.0.0", "rollback", INVENTORY, "crm", "--limit", HOST, "--yes"
+    )
+    stackpin("history", INVENTORY, "crm", "--limit", HOST)
+    stackpin("status", INVENTORY, "site", "--limit", HOST)
+    stackpin("evidence", "verify", "evidence")
+    story.claim(True, "the evidence of every run is complete and unaltered")
+
+
+@click.command()
+@click.option("--keep", is_flag=True, help="Leave the lab running afterwards.")
+def main(keep: bool) -> None:
+    """Play the whole story; exit 1 at the first claim that does not hold."""
+    story, began = Story(), time.monotonic()
+    lab = Lab.load()
+    try:
+        story.chapter("0. A real host on this machine")
+        lab.up(1)
+        lab.reset(HOST)
+        with pins_put_back():
+            tell(story, lab)
+    except ClaimError as failure:
+        console.print(f"[bold red]Not proved:[/] {failure}")
+        sys.exit(1)
+    finally:
+        if not keep:
+            lab.down()
+    table = Table(title=f"Proved in {time.monotonic() - began:.0f} s", title_justify="left")
+    table.add_column("claim")
+    table.add_column("measured")
+    for what, figure in story.proved:
+        table.add_row(what, figure)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()
