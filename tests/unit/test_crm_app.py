@@ -74,7 +74,7 @@ def start(programs: dict[str, Path], tmp_path: Path) -> Iterator[Callable[..., C
 
     def run(version: str = "v1.0.0", **more: str) -> Crm:
         process = subprocess.Popen(
-            [str(programs[version])],
+            [sys.executable, str(programs[version])],
             env=environment(tmp_path, **more),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -301,7 +301,10 @@ def test_instances_that_start_together_migrate_once(
 ) -> None:
     together = [
         subprocess.Popen(
-            [str(programs["v1.1.0"])], env=environment(tmp_path), stdout=subprocess.PIPE, text=True
+            [sys.executable, str(programs["v1.1.0"])],
+            env=environment(tmp_path),
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for _ in range(4)
     ]
@@ -350,7 +353,7 @@ def test_a_release_whose_migration_fails(
     good = start("v1.1.0")
     before = tables(tmp_path / "crm.db")
     bad = subprocess.run(
-        [str(programs["v1.3.0"])],
+        [str(programs["v1.3.0"])],  # by its first line, as systemd starts it
         env=environment(tmp_path),
         capture_output=True,
         text=True,
@@ -367,7 +370,7 @@ def test_a_release_that_is_slow_to_listen(programs: dict[str, Path], tmp_path: P
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = free.getsockname()[1]
     slow = subprocess.Popen(
-        [str(programs["v1.5.0"])],
+        [sys.executable, str(programs["v1.5.0"])],
         env=environment(tmp_path, SUB2API_CRM_LISTEN_ADDR=f"127.0.0.1:{port}"),
         stdout=subprocess.PIPE,
     )
@@ -462,7 +465,7 @@ def test_it_refuses_to_start_and_says_why(programs: dict[str, Path], tmp_path: P
     }
     for name, (value, reason) in cases.items():
         done = subprocess.run(
-            [str(programs["v1.0.0"])],
+            [sys.executable, str(programs["v1.0.0"])],
             env=environment(tmp_path, **{f"SUB2API_CRM_{name}": value}),
             capture_output=True,
             text=True,

@@ -48,7 +48,7 @@ def certificate(tmp_path: Path) -> Path:
 @contextmanager
 def crm(tmp_path: Path, certificate: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     process = subprocess.Popen(
-        [str(build(tmp_path, ["v1.0.0"])["v1.0.0"])],
+        [sys.executable, str(build(tmp_path, ["v1.0.0"])["v1.0.0"])],
         env={
             "PATH": os.environ["PATH"],
             "SUB2API_CRM_ADMIN_TOKEN": "load token",
