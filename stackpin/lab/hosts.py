@@ -202,11 +202,14 @@ class Lab:
         self.report(f"starting {host.name}")
         machine = self.machine(state, host)
         machine.furnish(mirrors, self.ssh_key.with_suffix(".pub").read_text())
-        started = machine.launch()
-        with self._writing:
-            state.hosts = [started if host.name == one.name else one for one in state.hosts]
-            write_state(self.paths.state_file, state)
-        self._await(self.machine(state, started))
+
+        def record(started: HostState) -> None:
+            with self._writing:
+                state.hosts = [started if host.name == one.name else one for one in state.hosts]
+                self._write(state)
+
+        machine.launch(record)
+        self._await(self.machine(state, state.host(host.name)))
 
     def _await(self, machine: Machine) -> None:
         machine.wait_port()

@@ -1,5 +1,7 @@
 """One lab host: furnish its disk, start it, wait until it serves, end it."""
 
+import contextlib
+import io
 import os
 import secrets
 import shutil
@@ -7,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,8 +114,11 @@ class Machine:
         # Last, because it says that the disk is complete.
         machine_id.write_text(f"{secrets.token_hex(16)}\n")
 
-    def launch(self) -> HostState:
-        """Start the host, detached from this terminal; the state to record for it."""
+    def launch(self, record: Callable[[HostState], None]) -> None:
+        """Start the host, detached from this terminal.
+
+        `record` gets the state with the new pid, and runs before anything of the host does.
+        """
         # Of an earlier run that lost its keeper (a crash): one disk never carries two systems.
         self.group.kill()
         self.group.create()
@@ -131,14 +137,19 @@ class Machine:
         with self.names.console.open("ab") as console:
             process = subprocess.Popen(
                 [*program, *command],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
+                bufsize=0,
                 stdout=console,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 cwd="/",
                 env={**os.environ, **settings},
             )
-        return self.host.model_copy(update={"pid": process.pid, "started": start_time(process.pid)})
+        with contextlib.closing(process.stdin or io.BytesIO()) as go:
+            self.group.adopt(process.pid)
+            started = start_time(process.pid)
+            record(self.host.model_copy(update={"pid": process.pid, "started": started}))
+            go.write(b"\n")
 
     def wait_port(self, seconds: float = READY_SECONDS) -> None:
         """Wait until sshd greets on the host's address; StackpinError with the console if not."""

@@ -69,6 +69,12 @@ class HostGroup:
             if wanted:
                 (parent / "cgroup.subtree_control").write_text(wanted)
 
+    def adopt(self, pid: int) -> None:
+        """Take the host's keeper into the group, so that `kill` reaches it."""
+        keeper = self.path / "keeper"
+        keeper.mkdir(exist_ok=True)
+        (keeper / "cgroup.procs").write_text(str(pid))
+
     def init_pid(self) -> int | None:
         """Process 1 of the host as the machine numbers it; None while it is not running."""
         try:

@@ -214,7 +214,7 @@ def test_down_after_a_crash_halfway_up(tmp_path: Path) -> None:
     env = {**os.environ, "STACKPIN_LAB_DIR": str(tmp_path / "crash")}
     crashed = Lab(LabPaths((tmp_path / "crash").resolve(), LabPaths.from_env().cache))
     left = []
-    for delay in (0.45, 0.6, 0.8, 1.2, 1.8):
+    for delay in (0.4, 0.45, 0.5, 0.55, 0.6, 0.8, 1.2):
         program = [sys.executable, "-m", "stackpin.cli.lab", "up", "2"]
         with subprocess.Popen(program, env=env, stdout=subprocess.DEVNULL) as process:
             time.sleep(delay)
