@@ -50,5 +50,5 @@ def _past(action: str) -> str:
 
 
 def _gap(answer: dict[str, Any]) -> str:
-    gap = answer.get("gap_seconds")
+    gap = answer.get("gap")
     return "" if gap is None else f" (no answer for {float(gap):.1f} s)"

@@ -14,9 +14,9 @@ from stackpin.config.problems import ConfigProblems
 from stackpin.drift.report import DriftReport, build
 from stackpin.engine.plan import make_plan
 from stackpin.engine.session import Session, open_session
-from stackpin.engine.state import load_inventory, select_hosts
 from stackpin.errors import StackpinError
 from stackpin.redact import redact_value
+from stackpin.rollout.checking import check_inventory
 
 __all__ = ["check_drift"]
 
@@ -30,8 +30,7 @@ def check_drift(
 
     Raises Refused where the question itself is wrong: inventory, stack, --limit or variables.
     """
-    parts(stack)
-    wanted = [host.name for host in select_hosts(load_inventory(inventory, data), limit, inventory)]
+    wanted = list(check_inventory(inventory, stacks.stack(stack), limit, data).settings)
     planned: dict[str, Any] = {}
     inspections: dict[str, Mapping[str, Any] | str] = {}
     with ExitStack() as opened:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stackpin.care.fleet import Answers, ask, change, parts
 from stackpin.engine.session import Session
+from stackpin.rollout.model import whoami
 
 __all__ = ["anything", "lines", "listed", "remove"]
 
@@ -45,22 +44,26 @@ def remove(session: Session, stack: str, seen: Answers, *, keep_backups: bool) -
                 key = (host, part)
                 if not seen.values[key].get("remove"):
                     continue
-                payload = {"keep_backups": keep_backups, "expect": digest(seen.values[key])}
+                payload = {
+                    "who": whoami(),
+                    "keep_backups": keep_backups,
+                    "expect": seen.values[key]["sha256"],
+                }
                 try:
                     answers.values[key] = session.call(
                         host, "uninstall", part, payload, timeout=REMOVE_TIMEOUT
                     )
                 except Exception as error:
                     answers.errors[key] = error
+    for host, part in answers.values:
+        _clear_lock(session, host, part)
     return answers
 
 
-def digest(answer: Mapping[str, Any]) -> str:
-    """Return the sum the host compares with: its own, or one over the list."""
-    if answer.get("sha256"):
-        return str(answer["sha256"])
-    text = json.dumps({"remove": answer.get("remove"), "keep": answer.get("keep")}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+def _clear_lock(session: Session, host: str, part: str) -> None:
+    """Remove what giving back the lease of a stack that is gone leaves; only if it is all."""
+    state = f"/var/lib/stackpin/{part}"
+    session.run(host, f"rm -f {state}/lock.mutex; rmdir {state} /var/lib/stackpin 2>/dev/null; :")
 
 
 def _subject(item: Mapping[str, Any]) -> str:

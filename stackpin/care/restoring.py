@@ -24,14 +24,19 @@ def view(session: Session, host: str, part: str, snapshot: str) -> dict[str, Any
 
 def describe(seen: Mapping[str, Any]) -> Iterator[str]:
     """Yield what a restore would do, as lines."""
-    yield f"backup {str(seen.get('id') or '')[:8]} of {seen.get('time')}, {seen.get('release')}"
+    yield f"backup {seen.get('id')} of {seen.get('time')}, release {seen.get('release')}"
+    if seen.get("release") != seen.get("release_now"):
+        yield f"  the release stays {seen.get('release_now')}; it migrates the database it finds"
+    schema: Mapping[str, Any] = seen.get("schema_version") or {}
+    if schema.get("now") != schema.get("then"):
+        yield f"  schema version {schema.get('now')} now, {schema.get('then')} in the backup"
     lost: Mapping[str, Any] = seen.get("lost") or {}
     for table, counts in lost.items():
-        then, now = counts.get("then"), counts.get("now")
-        if then != now:
-            yield f"  {table}: {now} rows now, {then} in the backup"
-    if not any(counts.get("then") != counts.get("now") for counts in lost.values()):
-        yield "  every table has as many rows now as in the backup; changed rows go back as well"
+        now = "unreadable" if counts.get("now") is None else f"{counts['now']} rows"
+        yield f"  {table}: {now} now, {counts.get('then')} in the backup"
+    if not lost:
+        yield "  every table has as many rows now as in the backup"
+    yield "  every change made since that time is lost; a safety backup is taken first"
 
 
 def restore(
@@ -47,7 +52,7 @@ def restore(
         if not was_on:
             session.call(host, "maintenance", part, {"on": True, "reason": "restore"})
         payload = {
-            "id": seen.get("id"),
+            "id": seen.get("snapshot") or seen.get("id"),
             "confirm_token": seen.get("confirm_token"),
             "who": whoami(),
         }
