@@ -26,6 +26,8 @@ _all = [
             "ssh_key": str(_lab.ssh_key),
             "ssh_known_hosts_file": str(_lab.known_hosts),
             "ssh_strict_host_key_checking": "yes",
+            # The portal's name is in no DNS.
+            "crm_public_address": host.address,
         },
     )
     for host in _hosts
