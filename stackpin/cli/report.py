@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stackpin.cli.output import Output
@@ -37,6 +37,8 @@ def report(out: Output, run: Run, code: int) -> None:
             gate = _gate(roll.detail)
             if gate:
                 show_gate(out, gate, failed_only=True)
+            else:
+                _show_log(out, roll.detail.get("log") or [])
     if run.request.command == "rollback" and code == 0 and run.request.stack.version_variable:
         out.note(
             f"The pin {run.request.stack.version_variable} still names the newer version: "
@@ -60,10 +62,15 @@ def show_gate(out: Output, gate: Mapping[str, Any], *, failed_only: bool = False
             out.line(f"       asked    {check.get('detail', '')}")
             out.line(f"       expected {check['expected']}")
             out.line(f"       got      {check['got']}")
-    if gate.get("log") and not gate.get("passed"):
+    if not gate.get("passed"):
+        _show_log(out, gate.get("log") or [])
+
+
+def _show_log(out: Output, lines: Sequence[str]) -> None:
+    if lines:
         out.line("  last log lines:")
-        for line in gate["log"]:
-            out.line(f"    {line}")
+    for line in lines:
+        out.line(f"    {line}")
 
 
 def document(run: Run) -> dict[str, Any]:

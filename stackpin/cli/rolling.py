@@ -129,5 +129,10 @@ def _show(out: Output, run: Run) -> None:
 
 def _summary(run: Run) -> str:
     failed = [roll for roll in run.rolls if roll.code]
-    told = [f"{roll.host} {roll.part}: {roll.error.splitlines()[0]}" for roll in failed]
+    told = [f"{roll.host} {roll.part}: {_first_line(roll.error)}" for roll in failed]
     return "\n".join(told) or "failed"
+
+
+def _first_line(text: str, limit: int = 300) -> str:
+    first = text.splitlines()[0] if text else ""
+    return first if len(first) <= limit else first[:limit] + " ..."

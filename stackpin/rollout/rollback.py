@@ -17,10 +17,10 @@ __all__ = ["rollback", "target_release"]
 
 def rollback(run: Run) -> int:
     """Take `run` back on every host and return the exit code; see `perform`."""
-    return perform(run, (load, settings, connect, lock, choose, approve))
+    return perform(run, (load, check, connect, lock, choose, approve))
 
 
-def settings(run: Run) -> Run:
+def check(run: Run) -> Run:
     """Validate variables and secrets; the artifact of the pin plays no part in going back."""
     request = run.request
     checked = check_inventory(

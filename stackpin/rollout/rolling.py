@@ -61,6 +61,8 @@ def roll_out(run: Run) -> Run:
 def _roll_batch(run: Run, part: str, batch: Sequence[Roll]) -> None:
     for stage in ROLLING:
         name = stage.__name__
+        if name == "apply" and run.request.command == "rollback":
+            continue
         rolls = [roll for roll in batch if roll.alive and (roll.switches or name in FOR_FILES)]
         if not rolls:
             continue

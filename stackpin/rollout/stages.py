@@ -39,8 +39,6 @@ def backup(run: Run, rolls: Sequence[Roll]) -> dict[str, Exception]:
 
 def apply(run: Run, rolls: Sequence[Roll]) -> dict[str, Exception]:
     """Lay down files and the release on the whole batch; nothing is switched by it."""
-    if run.request.command == "rollback" or not rolls:
-        return {}
     part = rolls[0].part
     begun = time.monotonic()
     done = apply_files(run.session, [roll.host for roll in rolls], part, run.parts[part], run.data)
@@ -99,7 +97,7 @@ def switch(run: Run, rolls: Sequence[Roll]) -> dict[str, Exception]:
         roll.token = answer.get("token")
         # Our own clock, started before the answer is used: the host's may differ.
         roll.deadline = time.monotonic() + float(
-            answer.get("guard_seconds") or _host_stack(run, roll).guard_seconds
+            answer.get("seconds") or _host_stack(run, roll).guard_seconds
         )
 
     return _each(run, rolls, "switch", one)
