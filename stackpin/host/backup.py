@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -164,14 +163,17 @@ def fetched(
 
     It lies beside the state, where there is room for it and no tmpfs, and is always removed.
     """
-    scratch = Path(tempfile.mkdtemp(prefix="verify-", dir=state_dir(stack)))
-    try:
-        staging = stack.state_dir / "backup"
-        repository.restore(wanted, scratch, [staging])
-        directory = scratch / str(staging).lstrip("/")
-        yield directory, snapshot.read_meta(directory)
-    finally:
-        _remove(scratch)
+    base = state_dir(stack) / "verify"
+    with flock(stack.state_dir / "verify.lock", timeout=WAIT):
+        _remove(base)  # what a killed one left
+        disk.make_dir(base, 0o700)
+        try:
+            staging = stack.state_dir / "backup"
+            repository.restore(wanted, base, [staging])
+            directory = base / str(staging).lstrip("/")
+            yield directory, snapshot.read_meta(directory)
+        finally:
+            _remove(base)
 
 
 def _remove(path: Path) -> None:

@@ -149,11 +149,15 @@ def _holders(inodes: set[str]) -> dict[str, tuple[int, str]]:
     for pid in sorted(int(path.name) for path in PROC.iterdir() if path.name.isdigit()):
         base = PROC / str(pid)
         try:
-            links = [str(entry.readlink()) for entry in (base / "fd").iterdir()]
+            entries = list((base / "fd").iterdir())
             name = (base / "comm").read_text(encoding="utf-8", errors="replace").strip()
         except OSError:
             continue
-        for link in links:
+        for entry in entries:
+            try:
+                link = str(entry.readlink())
+            except OSError:
+                continue  # closed meanwhile; the others still count
             inode = link[8:-1] if link.startswith("socket:[") else ""
             if inode in inodes:
                 found.setdefault(inode, (pid, name))

@@ -132,6 +132,7 @@ class Repository:
 
     def check(self) -> None:
         """Read every byte of the repository. Raises HostError(error) naming what is damaged."""
+        self._run("unlock", quiet=True)
         self._run("check", "--read-data", as_json=False)
 
     def restore(self, snapshot: str, target: Path, include: list[Path]) -> None:
