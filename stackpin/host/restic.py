@@ -181,6 +181,7 @@ class Repository:
 def _reason(done: system.Result) -> str:
     """Pick what restic says went wrong out of its answer."""
     lines = [line.strip() for line in (done.out + "\n" + done.err).splitlines() if line.strip()]
-    telling = [line for line in lines if re.search(r"error|fatal|wrong|damaged|locked", line, re.I)]
+    words = r"(?i)error|fatal|wrong|damaged|locked|does not match|\bpack [0-9a-f]{8}"
+    telling = [line for line in lines if re.search(words, line)]
     # Several are told for a damaged repository; the first names the file.
     return "; ".join(telling[:3]) or (lines[-1] if lines else f"exit status {done.code}")

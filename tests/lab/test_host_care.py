@@ -105,15 +105,18 @@ class Host:
         raw = data.encode() if isinstance(data, str) else data
         self.run(f"cat > {shlex.quote(path)} && chmod {mode} {shlex.quote(path)}", raw)
 
-    def ask(self, command: str, payload: dict[str, Any] | None = None) -> dict[str, Any]:
-        text = self.run(
-            f"python3 /root/host.pyz {command} crm", json.dumps(payload or {}).encode(), check=False
-        )
+    def ask(
+        self, command: str, payload: dict[str, Any] | None = None, stack: str = "crm"
+    ) -> dict[str, Any]:
+        data = json.dumps(payload or {}).encode()
+        text = self.run(f"python3 /root/host.pyz {command} {stack}", data, check=False)
         answer: dict[str, Any] = json.loads(text)
         return answer
 
-    def call(self, command: str, payload: dict[str, Any] | None = None) -> dict[str, Any]:
-        answer = self.ask(command, payload)
+    def call(
+        self, command: str, payload: dict[str, Any] | None = None, stack: str = "crm"
+    ) -> dict[str, Any]:
+        answer = self.ask(command, payload, stack)
         assert answer["ok"], answer
         return answer
 
@@ -511,3 +514,35 @@ def test_uninstall_removes_what_it_listed_and_nothing_else(crm: Host) -> None:
     assert crm.run("systemctl is-active crm@blue; true").strip() == "inactive"
     assert "crm@blue" not in crm.run("systemctl list-units --all --plain 'crm@*'")
     assert crm.call("uninstall-list")["remove"] == []
+
+
+def test_a_stack_of_files_is_cared_for_as_well(bare: Host) -> None:
+    static = {
+        "stack": "pages", "kind": "static", "user": "root", "ports": None, "backup": None,
+        "static": {"root": "/srv/pages", "link": "current"},
+        "checks": [{"name": "space", "kind": "disk", "where": "host", "path": "/", "free_mb": 1}],
+        "listeners": {"allowed": ["22/tcp", "80/tcp", "443/tcp"]},
+    }  # fmt: skip
+    bare.run("mkdir -p -m 711 /etc/stackpin/pages /var/lib/stackpin/pages")
+    bare.put("/etc/stackpin/pages/stack.json", json.dumps(static), "0600")
+    bare.run(
+        "mkdir -p /srv/pages /opt/pages/releases/v1-1/site && "
+        'echo \'{"version": "v1"}\' > /opt/pages/releases/v1-1/release.json && '
+        "ln -s /opt/pages/releases/v1-1/site /srv/pages/current && "
+        "echo '# x' > /etc/nginx/sites-available/stackpin-pages.conf && "
+        "ln -s /etc/nginx/sites-available/stackpin-pages.conf /etc/nginx/sites-enabled/"
+    )
+    seen = bare.call("inspect", stack="pages")
+    assert (seen["live_release"], seen["process"], seen["units"]) == ("v1-1", None, [])
+    assert seen["findings"] == []
+    assert bare.call("verify", stack="pages")["passed"]
+    assert bare.call("backup", stack="pages")["database"] is None
+    assert bare.call("backup-verify", stack="pages")["files"] >= 2
+    listed = bare.call("uninstall-list", {"keep_backups": False}, "pages")
+    gone = [item["path"] for item in listed["remove"]]
+    assert {"/srv/pages", "/opt/pages", "/var/backups/stackpin/pages"} <= set(gone)
+    payload = {"keep_backups": False, "expect": listed["sha256"]}
+    bare.call("uninstall", payload, "pages")
+    paths = " ".join(gone)
+    assert bare.run(f"ls -d {paths} 2>/dev/null; true") == ""
+    assert bare.run("nginx -t 2>&1 | tail -1").endswith("successful\n")
