@@ -83,7 +83,7 @@ def _entry(host: str, lines: list[Mapping[str, Any]], live_run: str | None) -> R
     return RunEntry(
         host=host,
         run=run,
-        command=_first(lines, "command") or events[0],
+        command=_command(run, events[0], _first(lines, "command")),
         release=_first(lines, "release"),
         before=_first(lines, "from"),
         started=str(lines[0].get("t", "")),
@@ -93,6 +93,13 @@ def _entry(host: str, lines: list[Mapping[str, Any]], live_run: str | None) -> R
         who=_first(lines, "who") or "",
         reason=_reason(lines, decisive),
     )
+
+
+def _command(run: object, event: str, command: str | None) -> str:
+    """Say what was asked for; an event outside a run, such as `maintenance on`, needs its kind."""
+    if run or not command or command == event:
+        return command or event
+    return "lock stolen" if event == "stolen" else f"{event} {command}"
 
 
 def _outcome(run: str | None, decisive: str | None, events: list[str], live_run: str | None) -> str:

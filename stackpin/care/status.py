@@ -52,7 +52,8 @@ def summarise(
     running: Mapping[str, Any] = (state.get("slots") or {}).get(slot) or {}
     release = state.get("live_release")
     version = _version(state, release)
-    runs = collate(host, state.get("journal") or [], live_run(state))
+    told = collate(host, state.get("journal") or [], live_run(state))
+    runs = [entry for entry in told if entry.run] or told
     return HostStatus(
         host=host,
         release=str(release or "none"),

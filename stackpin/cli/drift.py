@@ -48,7 +48,7 @@ def drift(out: Output, target: Target, junit: str | None, prometheus: str | None
     out.document(report.as_json())
     for name, host in report.hosts.items():
         _show(out, name, host)
-    _conclude(out, report)
+    _conclude(out, target, report)
     return report.exit_code
 
 
@@ -72,14 +72,14 @@ def _show(out: Output, name: str, host: HostDrift) -> None:
             out.line(f"    expected {finding.expected or '-'}; found {finding.found or '-'}")
 
 
-def _conclude(out: Output, report: DriftReport) -> None:
+def _conclude(out: Output, target: Target, report: DriftReport) -> None:
     drifted = [name for name, host in report.hosts.items() if host.drifted]
     unchecked = [name for name, host in report.hosts.items() if host.error]
     if unchecked:
         out.note(f"stackpin: not checked: {', '.join(unchecked)}")
     if drifted:
-        what = f"{report.inventory} {report.stack}"
-        out.note(f"stackpin: drift on {', '.join(drifted)}; `stackpin plan {what}` shows it again")
+        remedy = f"`stackpin deploy {target.inventory} {target.stack}` puts the declared state back"
+        out.note(f"stackpin: drift on {', '.join(drifted)}; {remedy}")
 
 
 def _write(path: Path, text: str) -> None:

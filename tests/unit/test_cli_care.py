@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from stackpin.engine.connect import ConnectProblem
 from stackpin.engine.remote import Ran, RemoteError, RemoteGate, RemoteRefused
 from stackpin.engine.session import Mapped
 from stackpin.errors import Refused
+from stackpin.evidence.record import Record, write
 
 Play = Callable[[str, str, dict[str, Any]], dict[str, Any]]
 
@@ -344,10 +346,17 @@ def test_maintenance_is_given_to_the_service_part(fleet: Any) -> None:
 
 
 def test_evidence_verify_and_list(tmp_path: Path) -> None:
-    from stackpin.evidence.record import write
-    from tests.unit.test_evidence import make
-
-    record = write(tmp_path, make())
+    made = Record(
+        inventory="prod",
+        stack="crm",
+        version="v1.1.0",
+        run="r",
+        outcome="done",
+        who="ann",
+        created=datetime(2026, 11, 21, tzinfo=UTC),
+        documents={"plan.json": []},
+    )
+    record = write(tmp_path, made)
     assert run("evidence", "verify", str(tmp_path)).exit_code == 0
     assert "v1.1.0" in run("evidence", "list", "inventories/prod", "--root", str(tmp_path)).stdout
     (record / "plan.json").write_text("{}")
