@@ -7,6 +7,7 @@ from pathlib import Path
 
 from facts.stacks import PROGRAM
 from operations.entries import Directory, File, Link
+from operations.provenance import git_head, who
 from operations.rendering import render
 from stackpin.artifacts import Artifact
 from stackpin.config.common import Resolve
@@ -82,6 +83,8 @@ def release(settings: CrmSettings, resolve: Resolve, root: Path) -> tuple[Releas
         environment,
         unit(settings),
         key=resolve(settings.admin_token).get_secret_value(),
+        git_head=git_head(root),
+        created_by=who(),
     )
     return made, artifact.path
 

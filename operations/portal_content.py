@@ -11,6 +11,7 @@ from pathlib import Path
 from operations.certificates import pair_problem
 from operations.crm_content import boot_unit, state_directories
 from operations.entries import Directory, File, Link
+from operations.provenance import git_head, who
 from operations.rendering import TEMPLATES, render
 from stackpin.config.common import Resolve
 from stackpin.config.portal import PortalSettings, TlsFiles
@@ -117,7 +118,17 @@ def release(settings: PortalSettings, root: Path) -> tuple[Release, bytes]:
     body = _tar(folder)
     digest = hashlib.sha256(body).hexdigest()
     environment = {"STACKPIN_VERSION": VERSION}
-    return Release.make(VERSION, digest, "portal.tar", environment, "", key=""), body
+    made = Release.make(
+        VERSION,
+        digest,
+        "portal.tar",
+        environment,
+        "",
+        key="",
+        git_head=git_head(root),
+        created_by=who(),
+    )
+    return made, body
 
 
 def _tar(folder: Path) -> bytes:

@@ -44,7 +44,7 @@ def refuse(what: str, found: str, expected: str, remedy: str) -> NoReturn:
 
 def variables() -> dict[str, object]:
     """Return the host's data as settings are loaded from it: without what only this tool reads."""
-    data: dict[str, object] = host.data.dict()  # type: ignore[no-untyped-call]
+    data: dict[str, object] = host.data.dict()
     data.pop("stackpin_lock_token", None)
     return data
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import io
-import socket
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from facts.files import Tree
 from facts.stacks import StackState
 from operations.notes import Change, note
 from operations.program import call
+from operations.provenance import who
 from stackpin.config.release import Release
 
 
@@ -49,9 +48,8 @@ def activate(
         {"release": release.as_json(), "env": release.env_text, "unit": release.unit_text},
     )
     if not operator:
-        who = f"{getpass.getuser()}@{socket.gethostname()}"
         yield call(
-            "rollout", stack, {"release": release.id, "who": who, "reason": "pyinfra deploy"}
+            "rollout", stack, {"release": release.id, "who": who(), "reason": "pyinfra deploy"}
         )
 
 
