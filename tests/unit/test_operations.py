@@ -1,71 +1,26 @@
 """Operations read facts and yield commands: here against facts given by hand."""
 
-import json
-from contextlib import contextmanager
-
 import pytest
-from pyinfra.api.command import FileUploadCommand
-from pyinfra.context import ctx_host
+from fake_host import TOKEN, node_of, on_host, run, stdin
 
 from facts.accounts import Account, AccountInfo
 from facts.files import Node, Texts, Tree
 from facts.git import WorkTree, WorkTreeInfo
-from facts.nginx import PackagedDefaultSite
 from facts.packages import Packages
 from facts.stacks import StackState
 from facts.units import Unit, Units
 from operations import (
     accounts,
     files,
-    nginx,
     notes,
     packages,
     program,
     refusals,
-    releases,
     repository,
     units,
 )
 from operations.entries import Directory, File, Link
-from stackpin.config.release import Release
 from stackpin.errors import Refused
-
-TOKEN = "tok $&|/\"'\\ en-of-the-admin"
-
-
-class FakeHost:
-    name = "relay1"
-    current_op_hash = "op1"
-
-    def __init__(self, facts, **data):
-        self.facts, self.data, self.connector_data, self.noops = facts, data, {}, []
-
-    def get_fact(self, fact, **kwargs):
-        value = self.facts.get(fact, fact.default())
-        return value(**kwargs) if callable(value) else value
-
-    def noop(self, text):
-        self.noops.append(text)
-
-
-@contextmanager
-def on_host(facts, **data):
-    fake = FakeHost(facts, **data)
-    notes.reset()
-    with ctx_host.use(fake):
-        yield fake
-
-
-def run(op, facts, data=None, **arguments):
-    """Commands, notes and noops of one operation."""
-    with on_host(facts, **(data or {})) as host:
-        commands = list(op._inner(**arguments))
-        return commands, notes.collect().get(("relay1", "op1"), []), host.noops
-
-
-def stdin(command):
-    return json.loads(command.connector_arguments["_stdin"])
-
 
 # files.tree
 
@@ -75,14 +30,6 @@ ENTRIES = [
     File("/etc/app/key", TOKEN, "0600", secret=True),
     Link("/etc/app/now", "releases/1"),
 ]
-
-
-def node_of(entry):
-    if isinstance(entry, Link):
-        return Node("link", "777", "root", "root", 1, entry.target)
-    kind = "file" if isinstance(entry, File) else "directory"
-    sha = entry.sha256 if isinstance(entry, File) else None
-    return Node(kind, entry.mode.lstrip("0"), entry.user, entry.group, 1, None, sha)
 
 
 GOOD = {entry.path: node_of(entry) for entry in ENTRIES}
@@ -283,86 +230,3 @@ def test_repository_is_made_once_and_keeps_its_owner():
     commands, changes, _ = run(repository.work_tree, {WorkTree: foreign}, **arguments)
     assert str(commands[0]) == "chown -hR crm:crm /srv/r"
     assert changes[0].before == "owned by root"
-
-
-# releases.activate
-
-RELEASE = Release.make("v1.0.0", "5" * 64, "crm.pyz", {"T": TOKEN}, "[Unit]\n", key="k")
-RUNNING = {
-    "installed": True,
-    "live_release": RELEASE.id,
-    "live_slot": "blue",
-    "slots": {"blue": {"active": True}},
-    "releases": [{"id": RELEASE.id, "complete": True}],
-}
-
-
-def activate(state, data=None, tree=None):
-    facts = {StackState: state, Tree: tree or {}}
-    return run(releases.activate, facts, data, stack="crm", release=RELEASE, artifact=b"bytes")
-
-
-def called(commands):
-    return [str(c).split()[2] for c in commands if str(c).startswith("python3")]
-
-
-def test_activate_leaves_the_live_release_alone():
-    commands, changes, noops = activate(RUNNING)
-    assert (commands, changes) == ([], [])
-    assert RELEASE.id in noops[0]
-
-
-def test_activate_on_a_bare_host_uploads_receives_and_rolls_out():
-    commands, changes, _ = activate({"installed": False})
-    assert sum(isinstance(c, FileUploadCommand) for c in commands) == 1
-    assert called(commands) == ["receive", "rollout"]
-    assert changes == [notes.Change("release", "crm", None, RELEASE.id)]
-    assert TOKEN not in repr(commands) + repr(changes)
-    received = next(stdin(c) for c in commands if "receive" in str(c))
-    assert received["env"] == RELEASE.env_text
-    assert received["release"]["id"] == RELEASE.id
-
-
-def test_activate_does_not_send_what_the_host_has():
-    there = f"/var/lib/stackpin/crm/incoming/{'5' * 64}"
-    node = Node("file", "600", "root", "root", 5, None, "5" * 64)
-    assert called(activate({"installed": True}, tree={there: node})[0]) == ["receive", "rollout"]
-    state = RUNNING | {"live_release": "v0.9.0-00000000"}
-    commands, changes, _ = activate(state)
-    assert called(commands) == ["receive", "rollout"]
-    assert len(commands) == 2
-    assert changes[0].before == "v0.9.0-00000000"
-
-
-def test_activate_leaves_the_switch_to_an_operator_who_drives_it():
-    commands, _, _ = activate({"installed": False}, {"stackpin_driver": "operator"})
-    assert called(commands) == ["receive"]
-
-
-def test_activate_starts_a_live_slot_that_is_down():
-    state = RUNNING | {"slots": {"blue": {"active": False}}}
-    commands, changes, _ = activate(state)
-    assert called(commands) == ["service"]
-    assert changes[0].kind == "service"
-
-
-def test_activate_does_not_take_an_unconfirmed_release_for_settled():
-    assert called(activate(RUNNING | {"pending": {"token": "x"}})[0]) == ["receive", "rollout"]
-
-
-# nginx
-
-
-def test_nginx_site_and_the_packaged_default():
-    file = File("/etc/nginx/sites-available/x.conf", "server {}\n")
-    link = Link("/etc/nginx/sites-enabled/x.conf", file.path)
-    arguments = {"stack": "portal", "files": [file], "links": [link], "ports": [80, 443]}
-    there = {file.path: node_of(file), link.path: node_of(link)}
-    assert run(nginx.site, {Tree: there}, **arguments)[0] == []
-    assert run(nginx.site, {Tree: there, PackagedDefaultSite: [8080]}, **arguments)[0] == []
-    commands, changes, _ = run(nginx.site, {Tree: there, PackagedDefaultSite: [80]}, **arguments)
-    assert stdin(commands[0])["disable"] == ["/etc/nginx/sites-enabled/default"]
-    assert "untouched" in changes[0].before
-    commands, changes, _ = run(nginx.site, {}, **arguments)
-    assert stdin(commands[0])["files"] == {file.path: "server {}\n"}
-    assert len(changes) == 2

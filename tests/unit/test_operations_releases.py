@@ -1,0 +1,93 @@
+"""Activating releases and nginx sites, against facts given by hand."""
+
+from fake_host import TOKEN, node_of, run, stdin
+from pyinfra.api.command import FileUploadCommand
+
+from facts.files import Node, Tree
+from facts.nginx import PackagedDefaultSite
+from facts.stacks import StackState
+from operations import nginx, notes, releases
+from operations.entries import File, Link
+from stackpin.config.release import Release
+
+# releases.activate
+
+RELEASE = Release.make("v1.0.0", "5" * 64, "crm.pyz", {"T": TOKEN}, "[Unit]\n", key="k")
+RUNNING = {
+    "installed": True,
+    "live_release": RELEASE.id,
+    "live_slot": "blue",
+    "slots": {"blue": {"active": True}},
+    "releases": [{"id": RELEASE.id, "complete": True}],
+}
+
+
+def activate(state, data=None, tree=None):
+    facts = {StackState: state, Tree: tree or {}}
+    return run(releases.activate, facts, data, stack="crm", release=RELEASE, artifact=b"bytes")
+
+
+def called(commands):
+    return [str(c).split()[2] for c in commands if str(c).startswith("python3")]
+
+
+def test_activate_leaves_the_live_release_alone():
+    commands, changes, noops = activate(RUNNING)
+    assert (commands, changes) == ([], [])
+    assert RELEASE.id in noops[0]
+
+
+def test_activate_on_a_bare_host_uploads_receives_and_rolls_out():
+    commands, changes, _ = activate({"installed": False})
+    assert sum(isinstance(c, FileUploadCommand) for c in commands) == 1
+    assert called(commands) == ["receive", "rollout"]
+    assert changes == [notes.Change("release", "crm", None, RELEASE.id)]
+    assert TOKEN not in repr(commands) + repr(changes)
+    received = next(stdin(c) for c in commands if "receive" in str(c))
+    assert received["env"] == RELEASE.env_text
+    assert received["release"]["id"] == RELEASE.id
+
+
+def test_activate_does_not_send_what_the_host_has():
+    there = f"/var/lib/stackpin/crm/incoming/{'5' * 64}"
+    node = Node("file", "600", "root", "root", 5, None, "5" * 64)
+    assert called(activate({"installed": True}, tree={there: node})[0]) == ["receive", "rollout"]
+    state = RUNNING | {"live_release": "v0.9.0-00000000"}
+    commands, changes, _ = activate(state)
+    assert called(commands) == ["receive", "rollout"]
+    assert len(commands) == 2
+    assert changes[0].before == "v0.9.0-00000000"
+
+
+def test_activate_leaves_the_switch_to_an_operator_who_drives_it():
+    commands, _, _ = activate({"installed": False}, {"stackpin_driver": "operator"})
+    assert called(commands) == ["receive"]
+
+
+def test_activate_starts_a_live_slot_that_is_down():
+    state = RUNNING | {"slots": {"blue": {"active": False}}}
+    commands, changes, _ = activate(state)
+    assert called(commands) == ["service"]
+    assert changes[0].kind == "service"
+
+
+def test_activate_does_not_take_an_unconfirmed_release_for_settled():
+    assert called(activate(RUNNING | {"pending": {"token": "x"}})[0]) == ["receive", "rollout"]
+
+
+# nginx
+
+
+def test_nginx_site_and_the_packaged_default():
+    file = File("/etc/nginx/sites-available/x.conf", "server {}\n")
+    link = Link("/etc/nginx/sites-enabled/x.conf", file.path)
+    arguments = {"stack": "portal", "files": [file], "links": [link], "ports": [80, 443]}
+    there = {file.path: node_of(file), link.path: node_of(link)}
+    assert run(nginx.site, {Tree: there}, **arguments)[0] == []
+    assert run(nginx.site, {Tree: there, PackagedDefaultSite: [8080]}, **arguments)[0] == []
+    commands, changes, _ = run(nginx.site, {Tree: there, PackagedDefaultSite: [80]}, **arguments)
+    assert stdin(commands[0])["disable"] == ["/etc/nginx/sites-enabled/default"]
+    assert "untouched" in changes[0].before
+    commands, changes, _ = run(nginx.site, {}, **arguments)
+    assert stdin(commands[0])["files"] == {file.path: "server {}\n"}
+    assert len(changes) == 2
