@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +78,9 @@ def replace_link(path: Path, target: str) -> None:
 
 
 def remove_file(path: Path) -> bool:
-    """Remove a file or symlink durably; False when there was none."""
+    """Remove a file or symlink durably, and its unfinished successor; False when there was none."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        _beside(path)
     try:
         path.unlink()
     except FileNotFoundError:
@@ -103,4 +104,8 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def _beside(path: Path) -> Path:
-    return path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
+    """Name the temporary for `path`: always the same, so that what a killed program left goes."""
+    temporary = path.parent / f".{path.name}.stackpin-tmp"
+    with contextlib.suppress(FileNotFoundError):
+        temporary.unlink()
+    return temporary

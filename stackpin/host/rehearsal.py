@@ -60,14 +60,18 @@ def rehearse(stack: Stack, release: str, still: Still) -> dict[str, Any]:
 
 def clean(stack: Stack) -> None:
     """Remove what a killed rehearsal left; does nothing when there is nothing."""
-    if stack.is_static or not (drop_in(stack).exists() or any_copy(stack)):
+    if stack.is_static or not (_has_unit(stack) or _has_copies(stack)):
         return
     with flock(state_dir(stack) / "rehearsal.lock", timeout=LOCK_WAIT):
         _remove(stack)
 
 
-def any_copy(stack: Stack) -> bool:
-    """Tell whether the rehearsal directory holds anything."""
+def _has_unit(stack: Stack) -> bool:
+    traces = (drop_in(stack).parent, stack.unit_file(SLOT), stack.slot_link(SLOT))
+    return any(path.exists() or path.is_symlink() for path in traces)
+
+
+def _has_copies(stack: Stack) -> bool:
     return stack.rehearsal_dir.is_dir() and any(stack.rehearsal_dir.iterdir())
 
 
@@ -146,11 +150,11 @@ def _write_drop_in(stack: Stack) -> None:
 
 
 def _remove(stack: Stack) -> None:
-    path = drop_in(stack)
-    if path.exists() or stack.unit_file(SLOT).exists():
+    if _has_unit(stack):
         units.stop(stack, SLOT)
-        disk.remove_file(stack.unit_file(SLOT))
-        shutil.rmtree(path.parent, ignore_errors=True)
+        if stack.unit_file(SLOT).parent.is_dir():
+            disk.remove_file(stack.unit_file(SLOT))
+        shutil.rmtree(drop_in(stack).parent, ignore_errors=True)
         run_program(["systemctl", "reset-failed", stack.unit(SLOT)], check=False)
         units.reload()
     slots.unlink(stack, SLOT)

@@ -10,7 +10,7 @@ from typing import Any
 
 from stackpin.host import runs
 from stackpin.host.clock import boot_id, running_seconds
-from stackpin.host.disk import remove_file, write_json
+from stackpin.host.disk import write_json
 from stackpin.host.errors import failed
 from stackpin.host.stack import Stack
 from stackpin.host.system import run as run_program
@@ -29,7 +29,8 @@ def arm(stack: Stack, run: dict[str, Any], seconds: float) -> dict[str, Any]:
     """Arm the way back, durably, and return pending.json; call under the mutex.
 
     From here on the host reverts by itself after `seconds`, or at its next start. An older guard
-    of the same run is replaced. Raises HostError(error), with nothing armed, when systemd will not.
+    of the same run is replaced, without a moment between the two. Raises HostError(error), with
+    nothing new armed, when systemd will not.
     """
     older = runs.load_pending(stack)
     token = secrets.token_hex(16)
@@ -42,35 +43,34 @@ def arm(stack: Stack, run: dict[str, Any], seconds: float) -> dict[str, Any]:
         "deadline_running": round(running_seconds() + seconds, 3),
         "boot": boot_id(),
     }
-    write_json(stack.pending_file, pending)
     name = timer_name(stack, token)
+    # The timer first: killed in between, it finds no token of its own and an older guard, if there
+    # is one, still holds. The other way round the token would be one that no timer knows.
+    run_program(
+        [
+            "systemd-run",
+            "--collect",
+            f"--unit={name}",
+            f"--description=Take stack {stack.name} back unless it is confirmed",
+            f"--on-active={seconds:.3f}s",
+            "--timer-property=AccuracySec=100ms",
+            # Killed or failed (disk full, say): the way back is tried again.
+            "--property=Restart=on-failure",
+            "--property=RestartSec=2",
+            "--property=StartLimitIntervalSec=0",
+            sys.executable or "/usr/bin/python3",
+            str(_program()),
+            "guard",
+            stack.name,
+            token,
+        ],
+        timeout=30,
+    )
     try:
-        run_program(
-            [
-                "systemd-run",
-                "--collect",
-                f"--unit={name}",
-                f"--description=Take stack {stack.name} back unless it is confirmed",
-                f"--on-active={seconds:.3f}s",
-                "--timer-property=AccuracySec=100ms",
-                # Killed or failed (disk full, say): the way back is tried again.
-                "--property=Restart=on-failure",
-                "--property=RestartSec=2",
-                "--property=StartLimitIntervalSec=0",
-                sys.executable or "/usr/bin/python3",
-                str(_program()),
-                "guard",
-                stack.name,
-                token,
-            ],
-            timeout=30,
-        )
         run_program(["systemctl", "is-active", f"{name}.timer"])
+        write_json(stack.pending_file, pending)
     except BaseException:
-        if older is None:
-            remove_file(stack.pending_file)
-        else:
-            write_json(stack.pending_file, older)
+        disarm(stack, token)
         raise
     if older is not None:
         disarm(stack, str(older["token"]))

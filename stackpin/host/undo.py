@@ -157,8 +157,9 @@ def clear_pending(stack: Stack, run_id: str) -> None:
     """Disarm the guard of a run, if it is armed; call under the mutex."""
     pending = runs.load_pending(stack)
     if pending is not None and pending.get("run") == run_id:
-        remove_file(stack.pending_file)
+        # In this order: a timer nobody knows of would be left by the other one.
         timer.disarm(stack, str(pending["token"]))
+        remove_file(stack.pending_file)
 
 
 def settle_confirmed(stack: Stack, run: Run) -> None:

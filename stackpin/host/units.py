@@ -69,7 +69,7 @@ def last_log(
     argv = ["journalctl", "--unit", stack.unit(slot), "--output=cat", "--no-pager", "-q"]
     argv += [f"--lines={lines}"]
     if since is not None:
-        argv.append(f"--since=@{since:.0f}")
+        argv.append(f"--since=@{int(since)}")  # whole seconds, never a later one
     answer = run(argv, check=False, timeout=15)
     mask = Masker.of(env)
     return [mask(line)[:500] for line in answer.out.splitlines() if line.strip()]

@@ -1,0 +1,169 @@
+"""The host program killed before each single step it takes, and what is true afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stackpin.host import journal, pointer, runs
+from stackpin.host.stack import Stack
+from tests.unit.host_core_fakes import Host, outcome
+
+MOST_STEPS = 400
+# First step and stride: every step once, the ways back that differ least share them.
+STRIDES = {"recover": (1, 1), "guard": (1, 3), "boot": (2, 3), "rollout": (3, 3)}
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    return Host(tmp_path, monkeypatch)
+
+
+def steps_of_rollout(tmp_path: Path, patch: pytest.MonkeyPatch, **settings: Any) -> int:
+    host = Host(tmp_path / "count", patch)
+    host.install(**settings)
+    for release in ("old", "new"):
+        host.receive(release)
+        host.steps = 0
+        host.call("rollout", release=release)
+    return host.steps
+
+
+def judged(host: Host) -> None:
+    """Nothing is open and what serves is what the journal says was proven."""
+    stack = Stack.load("crm")
+    run = runs.load(stack)
+    assert run is not None and runs.ended(run), run
+    assert runs.load_pending(stack) is None
+    for token in host.timers.values():  # one that outlived its guard has nothing to do
+        assert host.call("guard", token=token)["acted"] is False
+    live = pointer.live_release(stack)
+    confirmed = [row["release"] for row in journal.read(stack) if row["event"] == "confirmed"]
+    assert live == confirmed[-1] and host.serving() == live
+    assert len(host.active) == 1
+    events = [row["event"] for row in journal.read(stack) if row["run"] == "second"]
+    ends = [event for event in events if event in ("confirmed", "reverted", "failed")]
+    assert len(ends) <= 1
+    if live == "new" and run["run"] == "second":
+        assert ends == ["confirmed"] and run["stage"] == "retired"
+    assert not list(host.root.glob("var/lib/crm/rehearsal/*"))
+    assert not list(host.root.glob("run/systemd/system/*"))
+
+
+@pytest.mark.parametrize("how", ["recover", "guard", "boot", "rollout"])
+def test_killed_before_each_step(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    total = steps_of_rollout(tmp_path, monkeypatch)
+    assert 40 < total < MOST_STEPS
+    seen = set()
+    first, stride = STRIDES[how]
+    for step in range(first, total + 1, stride):
+        with monkeypatch.context() as patch:
+            host = Host(tmp_path / f"{how}-{step}", patch)
+            host.install()
+            host.receive("old")
+            host.call("rollout", release="old")
+            host.receive("new")
+            if not host.killed_after(step, "rollout", release="new", run="second"):
+                continue
+            seen.add(step)
+            # Before anybody did anything: served, and the unproven only under guard.
+            run = runs.load(Stack.load("crm")) or {}
+            assert host.serving() in ("old", "new"), step
+            if host.serving() == "new" and run.get("stage") not in ("confirmed", "retired"):
+                assert host.guarded(), step
+            come_back(host, how)
+            judged(host)
+            come_back(host, how)
+            judged(host)
+    assert len(seen) > total / stride - 5
+
+
+def come_back(host: Host, how: str) -> None:
+    if how == "guard":
+        pending = runs.load_pending(Stack.load("crm"))
+        host.ahead += 1000
+        if pending is not None:
+            host.call("guard", token=pending["token"])
+            assert runs.load_pending(Stack.load("crm")) is None
+        host.call("recover")
+    elif how == "boot":
+        host.restart()
+        host.call("boot")
+        host.call("recover")
+    elif how == "rollout":
+        host.call("rollout", release="new", run="third")
+    else:
+        host.call("recover")
+
+
+@pytest.mark.parametrize("how", ["recover", "boot"])
+def test_killed_while_taking_back(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The revert itself is killed before each of its steps, then done again by another one."""
+    for step in range(1, 30):
+        with monkeypatch.context() as patch:
+            host = Host(tmp_path / f"{how}-{step}", patch)
+            host.install()
+            host.receive("old")
+            host.call("rollout", release="old")
+            host.receive("new")
+            host.call("begin", run="second", release="new", mode="self", rehearse=False)
+            for stage in ("rehearse", "start", "gate", "switch"):
+                host.call(stage, run="second")
+            killed = host.killed_after(step, "abort", run="second", reason="test")
+            assert host.serving() in ("old", "new")
+            come_back(host, how)
+            judged(host)
+            assert outcome("second") == "reverted"
+            if not killed:
+                break
+    assert step > 5
+
+
+@pytest.mark.parametrize("how", ["recover", "boot"])
+def test_killed_first_install_leaves_nothing_running(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in range(1, MOST_STEPS):
+        with monkeypatch.context() as patch:
+            host = Host(tmp_path / f"{how}-{step}", patch)
+            host.install()
+            host.receive("new")
+            killed = host.killed_after(step, "rollout", release="new", run="first")
+            come_back(host, how)
+            stack = Stack.load("crm")
+            run = runs.load(stack)
+            if run is None or run["stage"] != "retired":
+                assert pointer.live_release(stack) is None and not host.active
+                assert runs.load_pending(stack) is None
+                host.call("rollout", release="new", run="again")
+            assert pointer.live_release(stack) == "new" == host.serving()
+            if not killed:
+                break
+    assert step > 30
+
+
+@pytest.mark.parametrize("how", ["recover", "guard", "boot"])
+def test_one_at_a_time_stack_is_guarded_from_the_stop_on(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in range(STRIDES[how][0], MOST_STEPS, STRIDES[how][1]):
+        with monkeypatch.context() as patch:
+            host = Host(tmp_path / f"{how}-{step}", patch)
+            host.install(overlap=False, rehearsal=False)
+            host.receive("old")
+            host.call("rollout", release="old")
+            host.receive("new")
+            killed = host.killed_after(step, "rollout", release="new", run="second")
+            run = runs.load(Stack.load("crm")) or {}
+            if killed and run.get("stage") != "confirmed" and host.active != {"blue"}:
+                assert host.guarded() or runs.ended(run), step
+            assert len(host.active) <= 1
+            come_back(host, how)
+            judged(host)
+            if not killed:
+                break
+    assert step > 30
