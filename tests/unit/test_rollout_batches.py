@@ -1,0 +1,259 @@
+"""Batches, exit codes, and which rolls go through which stages: a fake session, no host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stackpin.config.crm import CrmSettings
+from stackpin.config.load import load
+from stackpin.config.stacks import stack
+from stackpin.engine.remote import RemoteBroken, RemoteGate, RemoteLost, RemoteRefused
+from stackpin.engine.session import Mapped
+from stackpin.errors import Refused
+from stackpin.rollout import rolling, undoing
+from stackpin.rollout.closing import exit_code
+from stackpin.rollout.model import Request, Roll, Run
+from stackpin.rollout.progress import Silent
+from stackpin.rollout.rolling import batches, parse_batches, roll_out
+
+DATA = {"crm_version": "v1.1.0", "crm_admin_token": "env:T"}
+STAGES = ["backup", "begin", "rehearse", "start", "gate", "switch", "probe", "confirm", "retire"]
+
+
+class FakeRemote:
+    def __init__(self, session: FakeSession, host: str) -> None:
+        self.session, self.host = session, host
+
+    def call(self, command: str, part: str, payload: Any = None, **_: Any) -> dict[str, Any]:
+        return self.session.call(self.host, command, part, payload)
+
+
+class FakeSession:
+    """Answers every command with ok, unless `fail` has an exception for (host, command)."""
+
+    def __init__(self, *hosts: str) -> None:
+        self.hosts = hosts
+        self.calls: list[tuple[str, str]] = []
+        self.fail: dict[tuple[str, str], Exception | list[Exception]] = {}
+        self.abort: dict[str, Any] = {"stage": "reverted", "serving": "old", "proven": True}
+        self.reconnects = 0
+
+    def call(self, host: str, command: str, part: str, payload: Any = None, **_: Any) -> Any:
+        self.calls.append((host, command))
+        error = self.fail.get((host, command))
+        if isinstance(error, list):
+            error = error.pop(0) if error else None
+        if error:
+            raise error
+        return dict(self.abort) if command == "abort" else {"token": "t", "seconds": 20.0}
+
+    def map(self, function: Callable[[str], Any], hosts: Any = None) -> Mapped[Any]:
+        result: Mapped[Any] = Mapped()
+        for host in self.hosts if hosts is None else hosts:
+            try:
+                result.values[host] = function(host)
+            except Exception as error:
+                result.errors[host] = error
+        return result
+
+    @contextmanager
+    def fresh(self, host: str) -> Iterator[FakeRemote]:
+        self.calls.append((host, "fresh"))
+        yield FakeRemote(self, host)
+
+    def reconnect(self, host: str) -> None:
+        self.reconnects += 1
+
+    def of(self, host: str) -> list[str]:
+        return [command for name, command in self.calls if name == host]
+
+
+@pytest.fixture(autouse=True)
+def no_pyinfra(monkeypatch: pytest.MonkeyPatch) -> None:
+    from stackpin.engine.apply import Applied
+    from stackpin.rollout import stages
+
+    monkeypatch.setattr(
+        stages, "apply_files", lambda s, hosts, *_: {host: Applied(("x",), None) for host in hosts}
+    )
+    monkeypatch.setattr(rolling, "verify_roll", lambda *_: None)
+    monkeypatch.setattr(undoing, "PATIENCE", 0.0)
+    monkeypatch.setattr(undoing, "PAUSE", 0.0)
+
+
+def make_run(session: FakeSession, **options: Any) -> Run:
+    options = {"batches": ("1", "100%"), **options}
+    run = Run(Request("deploy", "inventories/x", stack("crm"), **options), Silent(), lambda _: None)
+    run.opened = session  # type: ignore[assignment]
+    for host in session.hosts:
+        run.settings[host] = {"crm": load(CrmSettings, "crm_", DATA, host)}
+        run.rolls.append(Roll(host, "crm", "old", "new"))
+    return run
+
+
+def test_all_goes_well() -> None:
+    session = FakeSession("a", "b", "c")
+    run = roll_out(make_run(session))
+    assert exit_code(run) == 0
+    assert [roll.outcome for roll in run.rolls] == ["serving"] * 3
+    expected = [*STAGES[:7], "fresh", *STAGES[7:]]
+    assert session.of("b") == expected
+    # The canary is through before the others begin.
+    assert session.calls.index(("b", "backup")) > session.calls.index(("a", "retire"))
+
+
+@pytest.mark.parametrize("stage", STAGES[2:8])
+def test_a_failing_canary_is_undone_and_stops_the_run(stage: str) -> None:
+    session = FakeSession("a", "b")
+    session.fail["a", stage] = RemoteGate("a", "sick", {"log": ["boom"]})
+    run = roll_out(make_run(session))
+    assert exit_code(run) == 4
+    assert session.of("a")[-1] == "abort"
+    assert session.of("b") == []
+    assert [roll.outcome for roll in run.rolls] == ["rolled-back", "skipped"]
+    assert "sick" in run.rolls[0].error
+    assert run.rolls[0].detail == {"log": ["boom"]}
+
+
+def test_a_failing_backup_touches_nothing() -> None:
+    session = FakeSession("a")
+    session.fail["a", "backup"] = RemoteRefused("a", "no room")
+    run = roll_out(make_run(session))
+    assert exit_code(run) == 3
+    assert session.of("a") == ["backup"]
+    assert run.rolls[0].outcome == "failed"
+
+
+def test_a_refused_begin_has_nothing_to_undo() -> None:
+    session = FakeSession("a")
+    session.fail["a", "begin"] = RemoteRefused("a", "another run")
+    session.fail["a", "abort"] = RemoteRefused("a", "not the current one", {"current": "x"})
+    run = roll_out(make_run(session))
+    assert exit_code(run) == 1
+    assert run.rolls[0].outcome == "failed"
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome", "code"),
+    [
+        ({"stage": "reverted", "serving": "old", "proven": True}, "rolled-back", 4),
+        ({"stage": "failed", "serving": "old", "proven": True}, "rolled-back", 4),
+        ({"stage": "failed", "serving": None, "proven": False, "first": True}, "rolled-back", 4),
+        ({"stage": "reverted", "serving": "old", "proven": False}, "unknown", 5),
+        ({"stage": "broken", "serving": None, "proven": False}, "unknown", 5),
+    ],
+)
+def test_what_the_host_recorded_is_what_is_reported(
+    answer: dict[str, Any], outcome: str, code: int
+) -> None:
+    session = FakeSession("a")
+    session.fail["a", "probe"] = RemoteGate("a", "sick")
+    session.abort = answer
+    run = roll_out(make_run(session))
+    assert (run.rolls[0].outcome, exit_code(run)) == (outcome, code)
+
+
+def test_an_abort_that_finds_it_confirmed_leaves_it_serving() -> None:
+    session = FakeSession("a")
+    session.fail["a", "confirm"] = RemoteLost("a", "gone")
+    session.fail["a", "abort"] = RemoteRefused("a", "confirmed", {"stage": "confirmed"})
+    run = roll_out(make_run(session))
+    assert run.rolls[0].outcome == "serving"
+    assert exit_code(run) == 1
+
+
+def test_a_silent_host_is_asked_again() -> None:
+    session = FakeSession("a")
+    session.fail["a", "probe"] = RemoteLost("a", "cut")
+    undoing.PATIENCE = 30.0
+    session.fail["a", "abort"] = [RemoteLost("a", "cut"), RemoteLost("a", "cut")]
+    run = roll_out(make_run(session))
+    assert session.reconnects == 2
+    assert run.rolls[0].outcome == "rolled-back"
+
+
+def test_a_host_that_stays_silent_is_unknown() -> None:
+    session = FakeSession("a")
+    session.fail["a", "start"] = RemoteLost("a", "cut")
+    session.fail["a", "abort"] = RemoteLost("a", "cut")
+    run = roll_out(make_run(session))
+    assert exit_code(run) == 5
+    assert "stackpin status" in run.rolls[0].error
+
+
+def test_a_failed_abort_is_unknown() -> None:
+    session = FakeSession("a")
+    session.fail["a", "probe"] = RemoteGate("a", "sick")
+    session.fail["a", "abort"] = RemoteBroken("a", "old one is dead too", {"stage": "broken"})
+    assert exit_code(roll_out(make_run(session))) == 5
+
+
+def test_a_failed_retire_keeps_the_new_release() -> None:
+    session = FakeSession("a")
+    session.fail["a", "retire"] = RemoteLost("a", "cut")
+    run = roll_out(make_run(session))
+    assert "abort" not in session.of("a")
+    assert (run.rolls[0].outcome, exit_code(run)) == ("serving", 1)
+
+
+def test_max_failures_lets_the_others_go_on() -> None:
+    session = FakeSession("a", "b", "c")
+    session.fail["a", "gate"] = RemoteGate("a", "sick")
+    run = roll_out(make_run(session, max_failures=1))
+    assert [roll.outcome for roll in run.rolls] == ["rolled-back", "serving", "serving"]
+    assert exit_code(run) == 4
+
+
+def test_one_failure_takes_the_whole_batch_back() -> None:
+    session = FakeSession("a", "b")
+    session.fail["b", "probe"] = RemoteGate("b", "sick")
+    run = roll_out(make_run(session, batches=("100%",)))
+    assert [roll.outcome for roll in run.rolls] == ["rolled-back", "rolled-back"]
+    assert "b failed" in run.rolls[0].error
+
+
+def test_only_files_changed() -> None:
+    session = FakeSession("a")
+    run = make_run(session)
+    run.rolls[0].wanted = "old"
+    roll_out(run)
+    assert session.of("a") == ["backup"]
+    assert run.rolls[0].outcome == "changed"
+
+
+def test_a_lost_lease_stops() -> None:
+    session = FakeSession("a")
+    run = make_run(session)
+
+    class Lost:
+        def check(self) -> None:
+            raise Refused("stolen by bob")
+
+    run.lease = Lost()  # type: ignore[assignment]
+    roll_out(run)
+    assert "stolen by bob" in run.rolls[0].error
+    assert session.calls == []
+
+
+@given(st.integers(0, 40), st.lists(st.sampled_from(["1", "3", "10%", "50%", "100%"]), min_size=1))
+def test_batches_cover_every_host_once(count: int, sizes: list[str]) -> None:
+    rolls = [Roll(str(i), "crm", "a", "b") for i in range(count)]
+    cut = list(batches(rolls, sizes))
+    assert [roll for batch in cut for roll in batch] == rolls
+    assert all(cut)
+
+
+@pytest.mark.parametrize("text", ["", "0", "half", "101%", "-1", "1,,2", "1%2"])
+def test_bad_batches(text: str) -> None:
+    with pytest.raises(Refused, match="--batch"):
+        parse_batches(text)
+
+
+def test_good_batches() -> None:
+    assert parse_batches("1, 25%,100%") == ("1", "25%", "100%")
