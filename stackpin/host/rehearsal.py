@@ -139,6 +139,7 @@ def _write_drop_in(stack: Stack) -> None:
         "Restart=no",
         "StateDirectory=",
         f"WorkingDirectory={folder}",
+        "BindPaths=",
         "ReadWritePaths=",
         f"ReadWritePaths={folder}",
         *(f"InaccessiblePaths=-{path}" for path in hidden),

@@ -39,7 +39,7 @@ def begin(stack: Stack, payload: Payload) -> Payload:
     """Open a run, after cleaning up a stale one.
 
     begin {run, release, who, reason, mode: operator|self, command, rehearse?, min_healthy?,
-    lock_token?} -> {run: {...}, recovered: {...}|null}. rehearse and min_healthy (seconds)
+    lock_token?} -> {run: {...}, first, from, slot, recovered: {...}|null}. rehearse and min_healthy (seconds)
     override the stack's settings. Raises HostError(refused): another run is open, the release is
     not on this host, operator mode without a lease.
     """
@@ -49,7 +49,7 @@ def begin(stack: Stack, payload: Payload) -> Payload:
         raise refused("begin: `run` must be given, `mode` be operator or self")
     current = runs.load(stack)
     if current is not None and current["run"] == run_id and current["release"] == release:
-        return {"run": current, "recovered": None}
+        return _begun(current, None)
     recovered = guard.recover_stale(stack)
     with mutex(stack):
         _require_startable(stack, release, mode, payload)
@@ -77,7 +77,18 @@ def begin(stack: Stack, payload: Payload) -> Payload:
         }
         runs.save(stack, run)
         note(stack, run, "begin")
-    return {"run": run, "recovered": recovered if recovered["recovered"] else None}
+    return _begun(run, recovered if recovered["recovered"] else None)
+
+
+def _begun(run: Payload, recovered: Payload | None) -> Payload:
+    shown = {key: value for key, value in run.items() if key != "lock_token"}
+    return {
+        "run": shown,
+        "first": run["first"],
+        "from": run["from_release"],
+        "slot": run["to_slot"],
+        "recovered": recovered,
+    }
 
 
 def _require_startable(stack: Stack, release: str, mode: object, payload: Payload) -> None:

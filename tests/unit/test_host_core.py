@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from stackpin.engine.bundle import host_program
-from stackpin.host import disk, journal, lock, main, mutex, pruning, static
+from stackpin.host import disk, journal, lock, main, mutex, pruning, static, units
 from stackpin.host.errors import HostError
 from stackpin.host.stack import Stack
 from tests.unit.host_core_fakes import Host, outcome
@@ -160,10 +160,6 @@ def test_dead_old_slot_leaves_the_new_one_serving(ready: Host) -> None:
     for stage in ("rehearse", "start", "gate", "switch"):
         ready.call(stage, run="r1", lock_token=token)
     ready.active.discard("blue")
-    real = ready.run
-    ready.__dict__["run"] = real
-    import stackpin.host.units as units
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(units, "start", lambda *_: None)
         told = ready.call("abort", run="r1", reason="test", lock_token=token)
