@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from stackpin.config import stacks
+from stackpin.engine.interrupts import interruptible
 from stackpin.engine.session import Session
 from stackpin.errors import Refused, StackpinError
 from stackpin.rollout.lease import leases
@@ -134,7 +135,7 @@ def change(
     session: Session, stack: str, reason: str, hosts: Sequence[str] | None = None
 ) -> Iterator[None]:
     """Hold the lease of every part on `hosts` (default all) while something is changed."""
-    with ExitStack() as held:
+    with interruptible(), ExitStack() as held:
         for part in parts(stack):
             held.enter_context(leases(session, part, hosts or session.hosts, reason=reason))
         yield

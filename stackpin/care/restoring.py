@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stackpin.care.fleet import Voice, change
-from stackpin.engine.remote import RemoteError
+from stackpin.engine.remote import RemoteGate, RemoteRefused
 from stackpin.engine.session import Session
 from stackpin.rollout.model import whoami
 
@@ -48,13 +48,14 @@ def restore(
     switched off as well; where the host cannot say so it stays on, and the error says so.
     """
     with change(session, part, f"restore {str(seen.get('id'))[:8]}", [host]):
+        who = {"who": whoami()}
         was_on = bool(session.call(host, "state", part).get("maintenance"))
         if not was_on:
-            session.call(host, "maintenance", part, {"on": True, "reason": "restore"})
+            session.call(host, "maintenance", part, {**who, "on": True, "reason": "restore"})
         payload = {
             "id": seen.get("snapshot") or seen.get("id"),
             "confirm_token": seen.get("confirm_token"),
-            "who": whoami(),
+            **who,
         }
         try:
             done = session.call(
@@ -65,12 +66,14 @@ def restore(
                 timeout=RESTORE_TIMEOUT,
                 on_line=lambda text: voice.note(f"{host}: {text}"),
             )
-        except RemoteError as error:
-            if not was_on and error.exit_code in {3, 4}:
-                session.call(host, "maintenance", part, {"on": False, "reason": "restore failed"})
+        except BaseException as error:  # also Ctrl-C: the host goes on by itself
+            if not was_on and isinstance(error, RemoteRefused | RemoteGate):
+                session.call(
+                    host, "maintenance", part, {**who, "on": False, "reason": "restore failed"}
+                )
             else:
                 voice.note(f"{host}: maintenance stays on; `stackpin maintenance off` ends it")
             raise
         if not was_on:
-            session.call(host, "maintenance", part, {"on": False, "reason": "restored"})
+            session.call(host, "maintenance", part, {**who, "on": False, "reason": "restored"})
     return {key: value for key, value in done.items() if key != "ok"}

@@ -40,6 +40,7 @@ def logs(
       stackpin logs inventories/prod crm --since '1 hour ago' --json
     """
     from stackpin.care.stream import stream
+    from stackpin.engine.interrupts import interruptible
     from stackpin.engine.session import open_session
 
     if follow and out.as_json:
@@ -57,7 +58,8 @@ def logs(
     with open_session(target.inventory, target.limit, target.data, partial=True) as session:
         several = len(session.hosts) + len(session.problems) > 1
         try:
-            answers = stream(session, target.stack, options, show)
+            with interruptible():
+                answers = stream(session, target.stack, options, show)
         except KeyboardInterrupt:
             if follow:
                 return 0

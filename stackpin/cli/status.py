@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def status(out: Output, target: Target, check: bool) -> int:
     """Show per host the live release and slot, the pin, the last outcome, lock and maintenance.
 
-    Exit status: 0, or 1 when a host could not be asked; with --check 4 when a live release does
+    Exit status: 0, or 1 when a host could not be asked; with --check 5 when a live release does
     not pass its gate.
 
     \b
@@ -51,7 +51,7 @@ def status(out: Output, target: Target, check: bool) -> int:
     sick = [found.host for found in statuses.values() if found.healthy is False]
     if sick and not answers.errors:
         out.note(f"stackpin: gate not passed on {', '.join(sick)}; `stackpin verify` says why")
-        return 4
+        return 5
     return answers.exit_code()
 
 

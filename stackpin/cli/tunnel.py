@@ -30,6 +30,7 @@ def tunnel(out: Output, target: Target, *, local_port: int | None) -> int:
     from stackpin.care.fleet import only_host, slot_part
     from stackpin.care.ports import live_port
     from stackpin.care.tunnel import Tunnel
+    from stackpin.engine.interrupts import interruptible
     from stackpin.engine.session import open_session
 
     if out.as_json:
@@ -47,7 +48,8 @@ def tunnel(out: Output, target: Target, *, local_port: int | None) -> int:
         try:
             out.line(f"http://127.0.0.1:{local}/ leads to {part} on {host} (now port {port} there)")
             out.line("Ctrl-C closes the tunnel")
-            way.serve()
+            with interruptible():
+                way.serve()
         except KeyboardInterrupt:
             out.note("tunnel closed")
         finally:

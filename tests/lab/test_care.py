@@ -80,7 +80,7 @@ def test_stop_asks_and_start_brings_it_back(seat: Seat) -> None:
     assert seat.api("GET", "/healthz").text == "ok"
     seat.run("stop", "--yes").ends(0)
     assert seat.api("GET", "/healthz").status_code == 502
-    seat.run("status", "--check", stack="crm").ends(4)
+    seat.run("status", "--check", stack="crm").ends(5)
     seat.run("start").ends(0)
     assert seat.api("GET", "/healthz").text == "ok"
 

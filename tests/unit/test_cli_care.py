@@ -125,10 +125,10 @@ def test_status_shows_an_unreachable_host_and_ends_with_1(fleet: Any) -> None:
     assert "b: no SSH connection" in result.stderr
 
 
-def test_status_check_ends_with_4_when_the_gate_fails(fleet: Any) -> None:
+def test_status_check_ends_with_5_when_the_gate_fails(fleet: Any) -> None:
     fleet({"state": STATE, "verify": {"passed": False, "score": 0.4}})
     result = run("status", "inventories/prod", "crm", "--check")
-    assert result.exit_code == 4
+    assert result.exit_code == 5
     assert "health 0.40 FAILED" in result.stdout
 
 
