@@ -39,9 +39,9 @@ def begin(stack: Stack, payload: Payload) -> Payload:
     """Open a run, after cleaning up a stale one.
 
     begin {run, release, who, reason, mode: operator|self, command, rehearse?, min_healthy?,
-    lock_token?} -> {run: {...}, first, from, slot, recovered: {...}|null}. rehearse and min_healthy (seconds)
-    override the stack's settings. Raises HostError(refused): another run is open, the release is
-    not on this host, operator mode without a lease.
+    lock_token?} -> {run: {...}, first, from, slot, recovered: {...}|null}. rehearse and
+    min_healthy (seconds) override the stack's settings. Raises HostError(refused): another run is
+    open, the release is not on this host, operator mode without a lease.
     """
     run_id, release = str(payload.get("run") or ""), str(payload.get("release") or "")
     mode = payload.get("mode") or "operator"
