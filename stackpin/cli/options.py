@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,7 +38,7 @@ def reporting(body: Body) -> Callable[..., None]:
     """Give a command --json and --debug, an `out: Output` first argument, and our exit codes."""
 
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
-    @click.option("--debug", is_flag=True, help="Show tracebacks and pyinfra's own messages.")
+    @click.option("--debug", is_flag=True, help="Show the traceback of an unexpected error.")
     @functools.wraps(body)
     def command(*args: object, as_json: bool, debug: bool, **options: object) -> None:
         name = click.get_current_context().info_name or ""
@@ -109,6 +110,16 @@ def confirm(out: Output, question: str, *, yes: bool, expect: str = "yes") -> No
         return
     if out.as_json or not click.get_text_stream("stdin").isatty():
         raise Refused(f"{question} Nobody to ask here: add --yes to agree.")
-    answer = click.prompt(f"{question} Type {expect!r} to agree", default="", err=True)
-    if answer.strip().lower() != expect.lower():
+    click.echo(f"{question} Type {expect!r} to agree: ", nl=False, err=True)
+    if _answer().strip().lower() != expect.lower():
         raise Refused("not agreed: nothing was touched")
+
+
+def _answer() -> str:
+    """Read a line without stopping the heartbeat of a lock held meanwhile."""
+    stdin = click.get_text_stream("stdin")
+    if "gevent" in sys.modules:
+        from gevent.socket import wait_read  # noqa: PLC0415 - only where it is in use already
+
+        wait_read(stdin.fileno())
+    return stdin.readline()

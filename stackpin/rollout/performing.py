@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from stackpin.engine.interrupts import interruptible, shielded
+from stackpin.errors import Refused
 from stackpin.rollout.closing import evidence, exit_code, unlock
-from stackpin.rollout.hooks import call_hook
+from stackpin.rollout.hooks import HookFailed, call_hook
 from stackpin.rollout.model import Run
 from stackpin.rollout.opening import OPENING
 from stackpin.rollout.rolling import roll_out
@@ -40,36 +41,39 @@ def perform(run: Run, opening: Sequence[Step] = OPENING) -> int:
                     roll_out(run)
         except BaseException:
             with shielded():
-                _close(run, hooks=False)
+                _close(run)
             raise
         with shielded():
-            _close(run, hooks=True)
+            _close(run)
     return exit_code(run)
 
 
 def step_through(run: Run, step: Step) -> None:
-    """Do one stage that concerns all hosts: its hook, itself, its time."""
+    """Do one opening stage: its hook, itself, its time. A hook that fails refuses the run."""
     begun = time.monotonic()
     hosts = run.opened.hosts if run.opened else ()
     if run.lease:
         run.lease.check()
     run.progress.stage(step.__name__, hosts)
-    call_hook(run, step.__name__, hosts)
+    try:
+        call_hook(run, step.__name__, hosts)
+    except HookFailed as error:
+        raise Refused(f"{error}; nothing was touched") from error
     step(run)
     run.timings.append({"stage": step.__name__, "seconds": round(time.monotonic() - begun, 3)})
 
 
-def _close(run: Run, *, hooks: bool) -> None:
-    """Evidence and unlock, each even if the other fails; without hooks after an error."""
-    try:
-        if run.opened and run.rolls:
-            step_through(run, evidence) if hooks else evidence(run)
-    finally:
-        if run.opened:
-            try:
-                call_hook(run, "unlock", run.opened.hosts) if hooks else None
-            finally:
-                unlock(run)
+def _close(run: Run) -> None:
+    """Evidence and unlock, whatever happened; a hook before them that fails is only noted."""
+    for step in CLOSING:
+        if run.opened is None or (step is evidence and not run.rolls):
+            continue
+        run.progress.stage(step.__name__, run.opened.hosts)
+        try:
+            call_hook(run, step.__name__, run.opened.hosts)
+        except HookFailed as error:
+            run.notes.append(str(error))
+        step(run)
 
 
 def _verify_in_sync(run: Run) -> None:
