@@ -108,7 +108,7 @@ def confirm(out: Output, question: str, *, yes: bool, expect: str = "yes") -> No
     """
     if yes:
         return
-    if out.as_json or not click.get_text_stream("stdin").isatty():
+    if out.as_json or not sys.stdin.isatty():
         raise Refused(f"{question} Nobody to ask here: add --yes to agree.")
     click.echo(f"{question} Type {expect!r} to agree: ", nl=False, err=True)
     if _answer().strip().lower() != expect.lower():
@@ -117,9 +117,8 @@ def confirm(out: Output, question: str, *, yes: bool, expect: str = "yes") -> No
 
 def _answer() -> str:
     """Read a line without stopping the heartbeat of a lock held meanwhile."""
-    stdin = click.get_text_stream("stdin")
     if "gevent" in sys.modules:
         from gevent.socket import wait_read  # noqa: PLC0415 - only where it is in use already
 
-        wait_read(stdin.fileno())
-    return stdin.readline()
+        wait_read(sys.stdin.fileno())
+    return sys.stdin.readline()

@@ -82,7 +82,6 @@ class Kit:
         shutil.copytree(REPOSITORY / "inventories", work / "inventories", symlinks=True)
         build(work / "artifacts" / "crm")
         data = {
-            "crm_public_address": host.address,
             "crm_gate": GATE,
             "crm_guard_seconds": GUARD,
             "crm_drain_seconds": 2,
