@@ -245,6 +245,7 @@ class Lab:
         HostGroup(lab_group(self.paths.lab_id)).kill()
         network_down(self.paths)
         remove_tree(self.paths.hosts)
+        remove_tree(self.paths.secrets)
         for leftover in Path("/run/systemd/nspawn/propagate").glob(f"{self.paths.lab_id}-*"):
             remove_tree(leftover)
         state, key = self.paths.state_file, self.ssh_key

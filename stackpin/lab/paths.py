@@ -69,6 +69,11 @@ class LabPaths:
         return self.home / "hosts"
 
     @property
+    def secrets(self) -> Path:
+        """Made-up secrets of the lab's inventory, one file each (`stackpin.lab.secret`)."""
+        return self.home / "secrets"
+
+    @property
     def lock_file(self) -> Path:
         """Held by every command that changes this lab."""
         return RUN_DIR / f"{self.lab_id}.lock"

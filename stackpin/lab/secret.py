@@ -21,7 +21,7 @@ def secret(name: str, paths: LabPaths) -> str:
     """Return the secret `name` (letters, digits, dashes); two first callers get the same one."""
     if not re.fullmatch(r"[a-z0-9-]+", name):
         raise ValueError(f"{name!r}: expected lower-case letters, digits and dashes")
-    folder = paths.home / "secrets"
+    folder = paths.secrets
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path, draft = folder / name, folder / f".{name}.{os.getpid()}"
     if not path.exists():

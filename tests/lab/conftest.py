@@ -1,7 +1,7 @@
 """A real lab for every test in this directory.
 
-STACKPIN_LAB_REUSE=1 uses the lab that is already running; STACKPIN_KEEP_LAB=1 leaves the hosts
-running for a look afterwards.
+It is a lab of their own, beside one you may be running. STACKPIN_LAB_REUSE=1 uses that one instead;
+STACKPIN_KEEP_LAB=1 leaves the hosts running for a look afterwards.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from stackpin.errors import StackpinError
 from stackpin.lab import Lab, LabHost
 
 HERE = Path(__file__).parent
+SUBNETS = 93  # second octet of the test labs' addresses, one /24 each
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -26,21 +27,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
-    """The lab these tests share, with at least one host."""
+    """The lab these tests share, with at least one host; each xdist worker has its own."""
+    reuse = os.environ.get("STACKPIN_LAB_REUSE") == "1"
+    if not reuse:
+        worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+        os.environ["STACKPIN_LAB_DIR"] = f"/var/lib/stackpin-test-{worker}"
+        os.environ["STACKPIN_LAB_SUBNET"] = f"10.{SUBNETS}.{worker}.0/24"
     one = Lab.load()
-    found = bool(one.hosts) if os.access(one.paths.home, os.X_OK) else False
-    if found and os.environ.get("STACKPIN_LAB_REUSE") != "1":
-        pytest.fail(
-            "a lab is running and these tests would change it: set STACKPIN_LAB_REUSE=1 to let "
-            "them, STACKPIN_LAB_DIR for one of their own, or end it with `stackpin lab down`"
-        )
     try:
+        if not reuse:
+            one.down()  # what a killed run of these tests left
         one.up(1)
     except StackpinError as error:
         # Not a skip: a run that proved nothing must not look like one that did.
         pytest.fail(f"no lab: {error}")
     yield one
-    if not found and os.environ.get("STACKPIN_KEEP_LAB") != "1":
+    if not reuse and os.environ.get("STACKPIN_KEEP_LAB") != "1":
         one.down()
 
 
