@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from pyinfra.api.facts import FactBase
 
@@ -25,6 +26,7 @@ class WorkTreeInfo:
     git: bool = False
     top: str | None = None
     foreign: str | None = None  # the first path below that someone else owns
+    closed: str | None = None  # the outermost folder above that not everyone may pass through
 
     @property
     def is_work_tree(self) -> bool:
@@ -43,9 +45,12 @@ class WorkTree(FactBase[WorkTreeInfo]):
 
     def command(self, path: str, user: str) -> str:
         p, u = shlex.quote(path), shlex.quote(user)
+        above = [str(parent) for parent in reversed(PurePosixPath(path).parents)]
+        parents = " ".join(shlex.quote(parent) for parent in above)
         # safe.directory=*: we only ask where the top is; hooks and filters do not run for that.
         return (
-            f"if [ -d {p} ]; then echo kind=directory; stat -c 'owner=%U' {p};"
+            f"find -H {parents} -maxdepth 0 ! -perm -001 -printf 'closed=%p\\n' -quit 2>/dev/null;"
+            f" if [ -d {p} ]; then echo kind=directory; stat -c 'owner=%U' {p};"
             f" stat -c 'group=%G' {p}; echo real=$(readlink -f {p});"
             f" if [ -f {p}/.git ] || {{ [ -f {p}/.git/HEAD ] && [ -d {p}/.git/objects ]; }};"
             " then echo marker=1; fi;"
@@ -68,4 +73,5 @@ class WorkTree(FactBase[WorkTreeInfo]):
             git="git" in values,
             top=values.get("top"),
             foreign=values.get("foreign"),
+            closed=values.get("closed"),
         )

@@ -43,7 +43,9 @@ class Certificate(FactBase[CertificateInfo | None]):
         if "found=1" not in output:
             return None
         names = re.findall(r"(?:DNS|IP Address):([^,\s]+)", "\n".join(output))
-        return CertificateInfo(tuple(sorted(map(_plain, names))), "month=1" in output, "pair=1" in output)
+        return CertificateInfo(
+            tuple(sorted(map(_plain, names))), "month=1" in output, "pair=1" in output
+        )
 
 
 def _plain(name: str) -> str:

@@ -63,11 +63,14 @@ def require_service_account(variable: str, user: str) -> None:
 
 def require_repository(variable: str, path: str, user: str, create: bool) -> None:
     """Refuse a publish repository that is not a Git work tree and must not be made."""
-    why = problem(host.get_fact(WorkTree, path=path, user=user), create)
+    info = host.get_fact(WorkTree, path=path, user=user)
+    why = problem(info, create)
     if why is None:
         return
     remedy = f"Clone the repository there, or run: git -C {path} init"
-    if why == "nothing there":
+    if info.closed:
+        remedy = f"Move the repository, to /srv for example, or run: chmod o+x {info.closed}"
+    elif info.kind == "absent":
         remedy = f"Clone the repository to {path}, or set {variable.replace('_root', '_create')}."
     refuse(variable, f"{why} at {path}", "the top of a Git work tree", remedy)
 

@@ -16,6 +16,8 @@ def problem(info: WorkTreeInfo, create: bool) -> str | None:
 
     Only an absent path is ever created: what lies there already is someone's.
     """
+    if info.closed:
+        return f"{info.closed}, a folder that the service cannot pass through,"
     if info.is_work_tree or (create and info.kind == "absent"):
         return None
     if info.kind == "absent":

@@ -1,5 +1,7 @@
 """Operations read facts and yield commands: here against facts given by hand."""
 
+from dataclasses import replace
+
 import pytest
 from fake_host import TOKEN, node_of, on_host, run, stdin
 
@@ -192,6 +194,8 @@ TREE = WorkTreeInfo("directory", "crm", "crm", "/srv/r", True, True, "/srv/r", N
         # Git is not installed yet: the marker decides
         (WorkTreeInfo("directory", real="/srv/r", marker=True), False, None),
         (WorkTreeInfo("directory", real="/srv/r"), True, "not a Git work tree"),
+        (replace(TREE, closed="/home/ann"), True, "/home/ann"),
+        (WorkTreeInfo("absent", closed="/home/ann"), True, "cannot pass through"),
     ],
 )
 def test_what_can_be_the_publish_repository(info, create, why):

@@ -95,6 +95,8 @@ def test_work_tree(tmp_path):
     assert ask(WorkTree, path=str(tmp_path / "absent"), user=me).kind == "absent"
     (tmp_path / "file").write_text("")
     assert ask(WorkTree, path=str(tmp_path / "file"), user=me).kind == "other"
+    plain.chmod(0o750)
+    assert ask(WorkTree, path=str(plain / "a/b"), user=me).closed is not None
     link = tmp_path / "link"
     link.symlink_to(top)
     assert ask(WorkTree, path=str(link), user=me).is_work_tree
