@@ -13,6 +13,10 @@ from stackpin.rollout.preflighting import ask_hosts, complain
 
 __all__ = ["OPENING", "approve", "check", "connect", "load", "lock", "plan", "preflight"]
 
+# How a run on a host ends; anything else is a run somebody drives, or left.
+ENDED = {"retired", "reverted", "failed", "broken"}
+RECOVER_TIMEOUT = 300.0
+
 
 def load(run: Run) -> Run:
     """Read the inventory; refuse a missing one, unknown hosts, deploy files that are not there."""
@@ -39,7 +43,7 @@ def connect(run: Run) -> Run:
 
 
 def lock(run: Run) -> Run:
-    """Take the lease of every part on every host, or of none."""
+    """Take the lease of every part on every host, or of none; clean up after a dead run."""
     request = run.request
     reason = request.reason or f"{request.command} {run.versions()}".strip()
     ttl = min(
@@ -48,7 +52,23 @@ def lock(run: Run) -> Run:
     lease = Lease(run.session, list(run.parts), reason, ttl, run.token)
     lease.take(run.session.hosts, request.wait_lock, run.progress)
     run.lease = lease
+    run.session.map(lambda host: _recover(run, host)).all()
     return run
+
+
+def _recover(run: Run, host: str) -> None:
+    """Let `host` finish or take back what a killed run left, so that the plan sees the outcome."""
+    for part in run.parts:
+        state = run.session.call(host, "state", part)
+        left = (state.get("run") or {}).get("stage", "retired")
+        if not state.get("installed") or (left in ENDED and not state.get("pending")):
+            continue
+        told = run.session.call(host, "recover", part, timeout=RECOVER_TIMEOUT)
+        if told.get("recovered"):
+            run.progress.say(
+                f"{host}: {part}: recovered run {told.get('run')} ({told.get('why')}): "
+                f"{told.get('stage')}"
+            )
 
 
 def preflight(run: Run) -> Run:
