@@ -54,9 +54,7 @@ class Plan:
     @property
     def digest(self) -> str:
         """Sha256 over everything but the time: equal plans have equal digests."""
-        content = self._content()
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return _digest(self._content())
 
     def changes(self, host: str, part: str | None = None) -> list[PlannedOp]:
         """Return the operations that would, or might, change `host` (of one stack part)."""
@@ -148,7 +146,18 @@ def load_plan(path: Path) -> dict[str, Any]:
         ) from None
     if not isinstance(document, dict) or document.get("version") != VERSION:
         raise Refused(f"{path}: not a plan of version {VERSION}; make one with `plan --out`")
+    content = {key: document.get(key) for key in ("inventory", "stack", "hosts")}
+    if _digest(content) != document.get("digest"):
+        raise Refused(
+            f"{path}: its content is not what its digest was made of, so it was edited or cut; "
+            "make a new one with `plan --out`"
+        )
     return document
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _change(change: notes.Change) -> dict[str, Any]:

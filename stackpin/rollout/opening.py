@@ -19,9 +19,11 @@ RECOVER_TIMEOUT = 300.0
 
 
 def load(run: Run) -> Run:
-    """Read the inventory; refuse a missing one, unknown hosts, deploy files that are not there."""
+    """Read the inventory and the plan file; refuse missing ones and unknown hosts."""
     inventory = load_inventory(run.request.inventory, run.request.data)
     select_hosts(inventory, run.request.limit, run.request.inventory)
+    if run.request.plan_file:
+        load_plan(run.request.plan_file)
     return run
 
 

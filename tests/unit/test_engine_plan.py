@@ -54,3 +54,10 @@ def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
         load_plan(path)
     with pytest.raises(Refused):
         load_plan(tmp_path / "absent")
+
+
+def test_an_edited_plan_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(plan(OP).to_json()).replace("/etc/x", "/etc/y"))
+    with pytest.raises(Refused, match="edited"):
+        load_plan(path)
