@@ -22,7 +22,7 @@ from stackpin.lab.apps.crm.build import build
 from stackpin.lab.ssh import ssh_command
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-TOKEN = "seat $HOME `id` & | / \" ' \\ token-of-the-admin"
+TOKEN = "seat $HOME `id` & | / \" ' \\ seat-admin-zq7x9k"
 GATE = {"settle": 0.5, "min_healthy": 2.0, "interval": 0.5, "consecutive": 2, "timeout": 40.0}
 STACKPIN = str(Path(sys.executable).with_name("stackpin"))
 
