@@ -138,8 +138,9 @@ def _state(session: Session, hosts: Sequence[str], data: Mapping[str, Any]) -> S
     state = new_state(inventory, chosen)
     for host in chosen:
         old = session.pyinfra_host(host.name)
+        connector: Any = host.connector
         # A live connection serves the next State as well: no second handshake.
-        host.connector.client = old.connector.client
+        connector.client = session.client(host.name)
         host.connector_data = old.connector_data
         host.connected = True
         state.activate_host(host)

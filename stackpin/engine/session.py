@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+import paramiko
 from gevent.pool import Pool
 from pyinfra.api.host import Host
 from pyinfra.api.inventory import Inventory
@@ -134,13 +135,16 @@ class Session:
         finally:
             remote.close()
 
+    def client(self, host: str) -> paramiko.SSHClient:
+        """Return the SSH client of the connection to `host`, for another State to use."""
+        connector: Any = self.pyinfra_host(host).connector
+        return connector.client  # type: ignore[no-any-return]
+
     def reconnect(self, host: str) -> None:
         """Replace the connection to `host` by a new one; RemoteError while that is impossible."""
         pyinfra_host = self.pyinfra_host(host)
-        old, connector = (
-            pyinfra_host.connector,
-            pyinfra_host.connector_cls(self.state, pyinfra_host),
-        )
+        old: Any = pyinfra_host.connector
+        connector = pyinfra_host.connector_cls(self.state, pyinfra_host)
         pyinfra_host.connector = connector
         problem = connect(pyinfra_host)
         if problem:
