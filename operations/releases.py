@@ -55,7 +55,7 @@ def activate(
 
 def _serving(state: Mapping[str, Any]) -> bool:
     slot = (state.get("slots") or {}).get(state.get("live_slot") or "")
-    return not slot or bool(slot.get("active"))  # a stack of files has no slots
+    return not slot or slot.get("active") == "active"  # a stack of files has no slots
 
 
 def _complete(state: Mapping[str, Any], release_id: str) -> bool:

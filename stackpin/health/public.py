@@ -83,7 +83,9 @@ def _one(
     expected = f"status {check.get('status') or 200}"
     try:
         response, body = _fetch(check, url, address, trust)
-        ok, expected, got = judge(check, response.status_code, response.headers, body, version)
+        ok, expected, got = judge(
+            check, response.status_code, response.headers, body, version, mask=redact
+        )
     except (requests.RequestException, OSError, ValueError) as error:
         ok, got = False, f"{type(error).__name__}: {error}"
     return {

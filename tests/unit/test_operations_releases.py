@@ -17,7 +17,7 @@ RUNNING = {
     "installed": True,
     "live_release": RELEASE.id,
     "live_slot": "blue",
-    "slots": {"blue": {"active": True}},
+    "slots": {"blue": {"active": "active"}},
     "releases": [{"id": RELEASE.id, "complete": True}],
 }
 
@@ -65,7 +65,7 @@ def test_activate_leaves_the_switch_to_an_operator_who_drives_it():
 
 
 def test_activate_starts_a_live_slot_that_is_down():
-    state = RUNNING | {"slots": {"blue": {"active": False}}}
+    state = RUNNING | {"slots": {"blue": {"active": "inactive"}}}
     commands, changes, _ = activate(state)
     assert called(commands) == ["service"]
     assert changes[0].kind == "service"

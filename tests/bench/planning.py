@@ -1,0 +1,40 @@
+"""What it costs to say "nothing to do": the baseline of the later work on speed."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tests.bench.fleet import INVENTORY, Bench, Cost
+
+RUNS = 5
+NAGLE = ("--data", "ssh_paramiko_connect_kwargs={}")  # what stock pyinfra does without our option
+
+
+@dataclass(frozen=True)
+class Row:
+    """Medians of RUNS runs after one that is not counted."""
+
+    what: str
+    cost: Cost
+
+
+def measure(bench: Bench) -> Iterator[Row]:
+    """Yield a row per tool; the host is in sync before and after."""
+    stock = ("deploys/site.py", "--dry")
+    yield _row(bench, "stock pyinfra, Nagle on", "pyinfra", *stock, *NAGLE)
+    yield _row(bench, "stock pyinfra with TCP_NODELAY", "pyinfra", *stock)
+    yield _row(bench, "`stackpin plan`", "stackpin", "plan", INVENTORY, "site")
+    yield _row(bench, "`stackpin drift`", "stackpin", "drift", INVENTORY, "site")
+    yield _row(bench, "`stackpin verify`", "stackpin", "verify", INVENTORY, "site")
+
+
+def _row(bench: Bench, what: str, command: str, *words: str) -> Row:
+    costs = [bench.cost(command, *words) for _ in range(RUNS + 1)][1:]
+    middle = Cost(
+        statistics.median(cost.wall for cost in costs),
+        statistics.median(cost.cpu for cost in costs),
+        round(statistics.median(cost.execs for cost in costs)),
+    )
+    return Row(what, middle)
