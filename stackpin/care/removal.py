@@ -6,12 +6,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stackpin.care.fleet import Answers, ask, change, parts
+from stackpin.engine.remote import RemoteRefused
 from stackpin.engine.session import Session
 from stackpin.rollout.model import whoami
 
-__all__ = ["anything", "lines", "listed", "remove"]
+__all__ = ["anything", "lines", "listed", "remove", "together"]
 
 REMOVE_TIMEOUT = 300.0
+# What the last stack on a host takes with it. A part removed earlier in the same go makes a later
+# one the last, so these may join its list; anything else that joins is refused.
+SHARED = ("/usr/local/lib/stackpin", "/etc/systemd/system/stackpin-boot@.service")
 
 
 def listed(session: Session, stack: str, *, keep_backups: bool) -> Answers:
@@ -30,6 +34,13 @@ def lines(answer: Mapping[str, Any]) -> Iterator[str]:
         yield f"remove {_subject(item)} ({item.get('why', '')})"
     for item in answer.get("keep") or []:
         yield f"keep   {_subject(item)} ({item.get('why', '')})"
+
+
+def together(stack: str) -> list[str]:
+    """Return lines about what goes with the last stack, where several parts go at once."""
+    if len(parts(stack)) == 1:
+        return []
+    return [f"remove {path} as well, if no other stack is left on the host" for path in SHARED]
 
 
 def remove(session: Session, stack: str, seen: Answers, *, keep_backups: bool) -> Answers:
@@ -58,6 +69,21 @@ def remove(session: Session, stack: str, seen: Answers, *, keep_backups: bool) -
     for host, part in answers.values:
         _clear_lock(session, host, part)
     return answers
+
+
+def _again(
+    session: Session, host: str, part: str, shown: Mapping[str, Any], keep_backups: bool
+) -> str:
+    """List once more, as an earlier part went; return the sum if only SHARED joined the list."""
+    fresh = session.call(host, "uninstall-list", part, {"keep_backups": keep_backups})
+    joined = [item for item in fresh["remove"] if item not in shown["remove"]]
+    if any(item.get("path") not in SHARED for item in joined):
+        raise RemoteRefused(
+            host,
+            f"uninstall of {part}: {_subject(joined[0])} joined the list since it was shown; "
+            "nothing of this part was removed: run uninstall again",
+        )
+    return str(fresh["sha256"])
 
 
 def _clear_lock(session: Session, host: str, part: str) -> None:
