@@ -1,5 +1,7 @@
 """`stackpin check`."""
 
+# ruff: noqa: D301 -- click wants a real \b
+
 from __future__ import annotations
 
 import click
@@ -16,6 +18,11 @@ def check(out: Output, target: Target) -> None:
     """Validate INVENTORY and the variables of STACK; no host is asked.
 
     Tells every problem at once: file, variable, host, what was found and expected, what to do.
+
+    \b
+    Examples:
+      stackpin check inventories/prod site
+      stackpin check inventories/prod crm --limit web1 --json
     """
     from stackpin.config.problems import ConfigProblems  # noqa: PLC0415 - see cli/__init__
     from stackpin.config.stacks import stack  # noqa: PLC0415

@@ -1,5 +1,7 @@
 """`stackpin deploy`."""
 
+# ruff: noqa: D301 -- click wants a real \b
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -23,6 +25,12 @@ def deploy(out: Output, target: Target, asked: Asked, plan_file: Path | None) ->
 
     Shows the plan and asks; canary first, then in batches. A host whose gate fails goes back to
     the release it served, and the run stops. When there is nothing to do, it still verifies.
+
+    \b
+    Examples:
+      stackpin deploy inventories/prod site
+      stackpin deploy inventories/prod site --plan plan.json
+      stackpin deploy inventories/prod crm --yes --batch 1,25%,100% --reason 'new settings'
     """
     from stackpin.rollout.performing import perform  # noqa: PLC0415 - see cli/__init__
 

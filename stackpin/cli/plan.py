@@ -1,5 +1,7 @@
 """`stackpin plan`."""
 
+# ruff: noqa: D301 -- click wants a real \b
+
 from __future__ import annotations
 
 import json
@@ -23,6 +25,11 @@ def plan(out: Output, target: Target, file: Path | None) -> int:
     """Show what a deploy of STACK would change on the hosts of INVENTORY; nothing is changed.
 
     Exit code 0: in sync; 2: changes pending. Secrets are never shown, nor written to --out.
+
+    \b
+    Examples:
+      stackpin plan inventories/prod site
+      stackpin plan inventories/prod site --out plan.json
     """
     from stackpin.cli.show_plan import show_plan  # noqa: PLC0415 - see cli/__init__
     from stackpin.config.stacks import stack  # noqa: PLC0415

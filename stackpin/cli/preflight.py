@@ -1,5 +1,7 @@
 """`stackpin preflight`."""
 
+# ruff: noqa: D301 -- click wants a real \b
+
 from __future__ import annotations
 
 import click
@@ -17,6 +19,10 @@ def preflight(out: Output, target: Target) -> int:
     """Ask the hosts of INVENTORY whether a deploy of STACK could work; nothing is changed.
 
     Disk, memory, ports, the publish repository, nginx's opinion on the site, and more.
+
+    \b
+    Example:
+      stackpin preflight inventories/prod site
     """
     from stackpin.config.stacks import stack  # noqa: PLC0415 - see cli/__init__
     from stackpin.engine.session import open_session  # noqa: PLC0415

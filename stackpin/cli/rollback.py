@@ -1,5 +1,7 @@
 """`stackpin rollback`."""
 
+# ruff: noqa: D301 -- click wants a real \b
+
 from __future__ import annotations
 
 import click
@@ -15,7 +17,13 @@ __all__ = ["rollback"]
 @click.option("--to", metavar="RELEASE", help="A release id or version on the hosts.")
 @rolling
 def rollback(out: Output, target: Target, asked: Asked, to: str | None) -> int:
-    """Return STACK to the recorded last good release, or to --to, through the same gate."""
+    """Return STACK to the recorded last good release, or to --to, through the same gate.
+
+    \b
+    Examples:
+      stackpin rollback inventories/prod crm
+      stackpin rollback inventories/prod crm --to v1.0.0 --reason 'search is slow'
+    """
     from stackpin.rollout.rollback import rollback as run_rollback  # noqa: PLC0415
 
     return conduct(out, target, asked, run_rollback, to=to)

@@ -1,5 +1,7 @@
 """`stackpin update`."""
 
+# ruff: noqa: D301 -- click wants a real \b
+
 from __future__ import annotations
 
 import click
@@ -19,6 +21,11 @@ def update(out: Output, target: Target, asked: Asked, version: str, allow_downgr
     """Pin --version for STACK in the inventory's group data and roll it out.
 
     Only the literal changes in the file. When the hosts do not take the version, it goes back.
+
+    \b
+    Examples:
+      stackpin update inventories/prod crm --version v1.1.0
+      stackpin update inventories/prod crm --version v1.0.9 --allow-downgrade --yes
     """
     from stackpin.rollout.updating import update as run_update  # noqa: PLC0415 - see cli/__init__
 

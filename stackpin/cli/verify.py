@@ -1,5 +1,7 @@
 """`stackpin verify`."""
 
+# ruff: noqa: D301 -- click wants a real \b
+
 from __future__ import annotations
 
 import click
@@ -17,6 +19,11 @@ def verify(out: Output, target: Target) -> int:
     """Run the health gate of STACK alone: the host's checks and the public ones, once.
 
     Exit code 0: passed; 5: what serves now is not healthy, look now.
+
+    \b
+    Examples:
+      stackpin verify inventories/prod site
+      stackpin verify inventories/prod crm --limit web1 --json
     """
     from stackpin.cli.progress import Lines  # noqa: PLC0415 - see cli/__init__
     from stackpin.cli.report import show_gate  # noqa: PLC0415
