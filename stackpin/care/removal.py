@@ -55,12 +55,12 @@ def remove(session: Session, stack: str, seen: Answers, *, keep_backups: bool) -
                 key = (host, part)
                 if not seen.values[key].get("remove"):
                     continue
-                payload = {
-                    "who": whoami(),
-                    "keep_backups": keep_backups,
-                    "expect": seen.values[key]["sha256"],
-                }
                 try:
+                    if part == parts(stack)[-1]:
+                        expect = str(seen.values[key]["sha256"])
+                    else:
+                        expect = _again(session, host, part, seen.values[key], keep_backups)
+                    payload = {"who": whoami(), "keep_backups": keep_backups, "expect": expect}
                     answers.values[key] = session.call(
                         host, "uninstall", part, payload, timeout=REMOVE_TIMEOUT
                     )

@@ -38,6 +38,8 @@ def uninstall(out: Output, target: Target, *, delete_backups: bool, yes: bool) -
             out.line(f"{host}: {part}:")
             for line in removal.lines(answer):
                 out.line(f"  {line}")
+        for line in removal.together(target.stack):
+            out.line(line)
         out.document({"listed": listed.values_json()})
         if not removal.anything(listed):
             out.line("nothing to remove")

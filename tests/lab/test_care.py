@@ -12,6 +12,7 @@ import pytest
 import requests
 from operator_seat import STACKPIN, TOKEN, Seat, wait_for
 
+from stackpin.care.removal import SHARED
 from stackpin.lab import Lab
 
 pytestmark = [
@@ -225,6 +226,7 @@ def test_uninstall_removes_what_it_listed_and_nothing_else(seat: Seat) -> None:
     listed = {
         item["path"] for host in ran.document["listed"] for item in host["remove"] if "path" in item
     }
+    listed |= {path for path in SHARED if f"remove {path} as well" in ran.output}
     gone = before - paths_of(seat)
     stray = {
         path for path in gone if not any(path == p or path.startswith(p + "/") for p in listed)

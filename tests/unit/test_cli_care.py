@@ -223,6 +223,21 @@ def test_uninstall_of_a_site_goes_backwards(fleet: Any) -> None:
     assert [part for _, c, part, _ in fake.calls if c == "uninstall"] == ["crm", "portal"]
 
 
+def test_uninstall_of_a_site_refuses_what_joined_the_list(fleet: Any) -> None:
+    asked: list[str] = []
+
+    def listed(host: str, _payload: dict[str, Any]) -> dict[str, Any]:
+        asked.append(host)
+        extra = [{"path": "/srv/mine", "why": "?"}] if len(asked) > 2 else []
+        return {"remove": [{"path": "/x", "why": "y"}, *extra], "keep": [], "sha256": "s"}
+
+    fake = fleet({"uninstall-list": listed, "uninstall": {"ok": True}})
+    result = run("uninstall", "inventories/prod", "site", "--yes")
+    assert result.exit_code == 1
+    assert "/srv/mine joined the list" in result.stderr
+    assert [part for _, c, part, _ in fake.calls if c == "uninstall"] == ["crm"]
+
+
 def test_lock_show_is_the_default_and_steal_asks(fleet: Any) -> None:
     lease = {"owner": "ann@desk", "reason": "deploy", "age": 12.0, "left": 48.0}
     fake = fleet({"lock-show": {"lock": lease}, "lock-steal": {"ok": True}})
