@@ -27,7 +27,8 @@ def update(run: Run, version: str, *, allow_downgrade: bool, say: Callable[[str]
     kept = False
     try:
         code = perform(run)
-        kept = code == 0 or all(roll.outcome in {"serving", "in-sync"} for roll in run.rolls)
+        serving = [roll.outcome in {"serving", "in-sync"} for roll in run.rolls]
+        kept = code == 0 or (bool(serving) and all(serving))
     finally:
         if not kept and old.value != version:
             pins.restore(old)
