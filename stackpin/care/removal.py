@@ -89,7 +89,7 @@ def _again(
 def _clear_lock(session: Session, host: str, part: str) -> None:
     """Remove what giving back the lease of a stack that is gone leaves; only if it is all."""
     state = f"/var/lib/stackpin/{part}"
-    session.run(host, f"rm -f {state}/lock.mutex; rmdir {state} /var/lib/stackpin 2>/dev/null; :")
+    session.run(host, f"rm -f {state}/lock.mutex; rmdir {state} 2>/dev/null; :")
 
 
 def _subject(item: Mapping[str, Any]) -> str:

@@ -12,7 +12,6 @@ import pytest
 import requests
 from operator_seat import STACKPIN, TOKEN, Seat, wait_for
 
-from stackpin.care.removal import SHARED
 from stackpin.lab import Lab
 
 pytestmark = [
@@ -226,7 +225,7 @@ def test_uninstall_removes_what_it_listed_and_nothing_else(seat: Seat) -> None:
     listed = {
         item["path"] for host in ran.document["listed"] for item in host["remove"] if "path" in item
     }
-    listed |= {path for path in SHARED if f"remove {path} as well" in ran.output}
+    listed |= set(re.findall(r"remove (\S+) as well", ran.output))
     gone = before - paths_of(seat)
     stray = {
         path for path in gone if not any(path == p or path.startswith(p + "/") for p in listed)
@@ -240,7 +239,7 @@ def test_uninstall_removes_what_it_listed_and_nothing_else(seat: Seat) -> None:
     assert "/srv/decoy/file" in left
     assert "/opt/crm-other" in left
     assert any(path.startswith("/var/backups/stackpin/crm/restic/") for path in left)
-    assert not any(path.startswith("/var/lib/stackpin") for path in left)
+    assert not any(path.startswith("/var/lib/stackpin/") for path in left)
     assert seat.on_host("systemctl list-units --all --no-legend 'crm@*' | wc -l").strip() == "0"
     again = seat.run("uninstall", "--yes").ends(0)
     assert "nothing to remove" in again.output
