@@ -50,13 +50,13 @@ def _row(name: str, meaning: str) -> str:
 
 
 def help_text(command: click.Command) -> str:
-    """What --help says of a command beside its options, examples at the end."""
+    """Return what --help says of a command beside its options, examples at the end."""
     parts = [command.help or "", command.epilog or ""]
     return "\n\n".join(inspect.cleandoc(part).replace("\b\n", "").strip() for part in parts if part)
 
 
 def page(command: click.Command, context: click.Context) -> str:
-    """One command's page: usage, what it does, its options, and its subcommands."""
+    """Return one command's page: usage, what it does, its options, and its subcommands."""
     usage = " ".join(command.collect_usage_pieces(context))
     text = help_text(command)
     lines = [f"# {context.command_path}", "", "```", f"{context.command_path} {usage}", "```", ""]
