@@ -1,4 +1,4 @@
-"""Errors the user is meant to read: one sentence with the fact, the culprit and what to type next."""
+"""Errors the user is meant to read: the fact, the culprit and what to type next."""
 
 __all__ = ["GateFailed", "Refused", "RollbackFailed", "StackpinError"]
 

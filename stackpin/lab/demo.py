@@ -27,7 +27,7 @@ INVENTORY = "inventories/lab"
 PINS = Path("inventories/group_data/lab.py")
 HOST = "lab1"
 
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 class ClaimError(Exception):
@@ -66,7 +66,7 @@ def stackpin(*words: str, expect: Sequence[int] = (0,), show: bool = True) -> st
         timeout=600,
     )
     if show and done.stdout:
-        console.print(done.stdout.rstrip(), markup=False)
+        console.print(done.stdout.rstrip(), markup=False, soft_wrap=True)
     if done.returncode not in expect:
         raise ClaimError(
             f"`stackpin {' '.join(words)}` ended with {done.returncode}, expected {expect}"
