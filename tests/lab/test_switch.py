@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from project import Project
+from engine_kit import Kit
 
 from stackpin.lab import Lab, LabHost
 from stackpin.lab.traffic import traffic
@@ -20,13 +20,13 @@ RATE = 150.0  # requests per second over 32 keep-alive and 8 one-shot connection
 def test_twenty_switches_under_load_fail_no_request(
     lab: Lab, host: LabHost, tmp_path: Path
 ) -> None:
-    project = Project.make(tmp_path, host.name)
-    project.stackpin("deploy", "site", "--yes").expect(0)
+    kit = Kit.make(lab, host, tmp_path)
+    kit.deploy("site").exits(0)
     with traffic(lab, host.name, rate=RATE) as load:
         started = time.monotonic()
         for _ in range(ROUNDS):
-            project.stackpin("update", "crm", "--version", "v1.1.0", "--yes").expect(0)
-            project.stackpin("rollback", "crm", "--yes").expect(0)
+            kit.stackpin("update", "crm", "--version", "v1.1.0", "--yes").exits(0)
+            kit.stackpin("rollback", "crm", "--yes").exits(0)
         while (time.monotonic() - started) * RATE < LEAST_REQUESTS * 1.1:
             time.sleep(1)
         result = load.stop()
