@@ -50,15 +50,18 @@ test-unit: setup
 
 test-fast: lint test-unit
 
+# Lab tests mostly wait for gates and timers: four files at once, each with hosts of its own.
+PARALLEL := -n 4 --dist loadfile --durations=15
+
 test-lab: setup system artifacts
-	$(BIN)/pytest -q tests/lab
+	$(BIN)/pytest -q $(PARALLEL) tests/lab
 
 test-browser: setup browser
 	$(BIN)/pytest -q tests/browser
 
 # One pytest for all, so that its closing line counts every test.
 test: lint system browser artifacts
-	$(BIN)/pytest -q tests/unit tests/browser tests/lab
+	$(BIN)/pytest -q $(PARALLEL) tests/lab tests/browser tests/unit
 
 demo: setup system artifacts
 	@$(BIN)/python -m stackpin.lab.demo
