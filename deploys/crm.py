@@ -8,7 +8,6 @@ Refusals come first, while nothing has been changed. A second run changes nothin
 from pathlib import Path
 
 from pyinfra.context import host, state
-from stackpin.engine.bundle import host_program
 
 from operations import (
     accounts,
@@ -23,6 +22,7 @@ from operations import (
 )
 from stackpin.config.crm import CrmSettings
 from stackpin.config.load import load
+from stackpin.engine.bundle import host_program
 from stackpin.secrets import resolver
 
 STACK = crm_content.STACK

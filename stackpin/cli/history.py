@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import click
 
 from stackpin.cli.options import Target, target
@@ -47,7 +49,7 @@ def history(out: Output, target: Target, number: int) -> int:
                 run.outcome,
                 took,
                 run.who,
-                run.reason,
+                _short(run.reason),
             ]
         )
     out.table(columns, rows)
@@ -61,3 +63,8 @@ def history(out: Output, target: Target, number: int) -> int:
     )
     answers.report(out)
     return answers.exit_code()
+
+
+def _short(reason: str) -> str:
+    """Return what fits in a table; --json has all of it."""
+    return textwrap.shorten(reason, 60, placeholder=" …")

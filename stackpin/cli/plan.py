@@ -20,8 +20,9 @@ __all__ = ["plan"]
 @click.option(
     "--out", "file", type=click.Path(path_type=Path), help="Write the plan for deploy --plan."
 )
+@click.option("--full", is_flag=True, help="Show new files and long diffs whole.")
 @target
-def plan(out: Output, target: Target, file: Path | None) -> int:
+def plan(out: Output, target: Target, file: Path | None, full: bool) -> int:
     """Show what a deploy of STACK would change on the hosts of INVENTORY; nothing is changed.
 
     Exit code 0: in sync; 2: changes pending. Secrets are never shown, nor written to --out.
@@ -47,7 +48,7 @@ def plan(out: Output, target: Target, file: Path | None) -> int:
     document = made.to_json()
     out.document({"plan": document})
     if not out.as_json:
-        show_plan(out, made)
+        show_plan(out, made, full=full)
     if file is not None:
         _write(file, document)
         out.note(

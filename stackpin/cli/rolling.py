@@ -133,6 +133,6 @@ def _summary(run: Run) -> str:
     return "\n".join(told) or "failed"
 
 
-def _first_line(text: str, limit: int = 300) -> str:
+def _first_line(text: str, limit: int = 120) -> str:
     first = text.splitlines()[0] if text else ""
     return first if len(first) <= limit else first[:limit] + " ..."

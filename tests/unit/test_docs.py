@@ -104,9 +104,8 @@ def test_every_entry_of_a_check_is_read_by_the_host():
         f"{kind}.{name}"
         for kind, function in checks_local.KINDS.items()
         for name in set(CHECK_KINDS[kind].model_fields) - set(BaseCheck.model_fields) - {"kind"}
-        if f'"{name}"' not in inspect.getsource(function) and not (
-            name == "unit" and "probe.unit" in inspect.getsource(function)
-        )
+        if f'"{name}"' not in inspect.getsource(function)
+        and not (name == "unit" and "probe.unit" in inspect.getsource(function))
     }
     assert unread == set()
 
