@@ -59,9 +59,10 @@ test-lab: setup system artifacts
 test-browser: setup browser
 	$(BIN)/pytest -q tests/browser
 
-# One pytest for all, so that its closing line counts every test.
+# Unit tests run in one process: gevent, which pyinfra needs, does not suit xdist's workers.
 test: lint system browser artifacts
-	$(BIN)/pytest -q $(PARALLEL) tests/lab tests/browser tests/unit
+	$(BIN)/pytest -q tests/unit tests/browser
+	$(BIN)/pytest -q $(PARALLEL) tests/lab
 
 demo: setup system artifacts
 	@$(BIN)/python -m stackpin.lab.demo

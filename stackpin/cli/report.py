@@ -24,7 +24,7 @@ WORDS = {
 }
 
 
-def report(out: Output, run: Run, code: int) -> None:
+def report(out: Output, run: Run) -> None:
     """Print what became of each host, why one failed, and where the evidence is."""
     for roll in run.rolls:
         word = WORDS.get(roll.outcome, roll.outcome)
@@ -39,11 +39,6 @@ def report(out: Output, run: Run, code: int) -> None:
                 show_gate(out, gate, failed_only=True)
             else:
                 _show_log(out, roll.detail.get("log") or [])
-    if run.request.command == "rollback" and code == 0 and run.request.stack.version_variable:
-        out.note(
-            f"The pin {run.request.stack.version_variable} still names the newer version: "
-            "the next deploy rolls it out again. Change the pin to stay here."
-        )
     for note in run.notes:
         out.note(note)
     for path in run.evidence:

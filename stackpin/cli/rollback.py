@@ -19,6 +19,8 @@ __all__ = ["rollback"]
 def rollback(out: Output, target: Target, asked: Asked, to: str | None) -> int:
     """Return STACK to the recorded last good release, or to --to, through the same gate.
 
+    The pin in group data follows, unless --limit leaves hosts out. Data is never restored.
+
     \b
     Examples:
       stackpin rollback inventories/prod crm
@@ -26,4 +28,4 @@ def rollback(out: Output, target: Target, asked: Asked, to: str | None) -> int:
     """
     from stackpin.rollout.rollback import rollback as run_rollback  # noqa: PLC0415
 
-    return conduct(out, target, asked, run_rollback, to=to)
+    return conduct(out, target, asked, lambda run: run_rollback(run, say=out.note), to=to)

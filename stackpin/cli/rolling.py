@@ -106,9 +106,9 @@ def conduct(
             if close:
                 close()
             if run.rolls:
-                report(out, run, 130)
+                report(out, run)
             raise
-    report(out, run, code)
+    report(out, run)
     if code:
         out.error(_summary(run), kind="Failed")
     elif all(roll.outcome == "in-sync" for roll in run.rolls):

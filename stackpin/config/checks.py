@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, JsonValue, TypeAdapter, field_validator
+from pydantic import Field, JsonValue, TypeAdapter, field_validator, model_validator
 
 from stackpin.config.problems import invalid
 from stackpin.config.types import AbsPath, Model, Port
@@ -35,6 +35,12 @@ class BaseCheck(Model):
     retries: Annotated[int, Field(ge=0, le=30)] = Field(
         default=0, description="further attempts, one second apart"
     )
+
+    @model_validator(mode="after")
+    def _askable(self) -> Self:
+        if self.where == "public" and not isinstance(self, HttpCheck):
+            raise invalid('"slot" or "host": only http checks are asked from outside', "Change it.")
+        return self
 
     def as_json(self) -> dict[str, Any]:
         """Return the check as the JSON object the host program reads; all fields are present."""

@@ -162,9 +162,8 @@ def tell(story: Story, lab: Lab) -> None:
     story.claim(True, "the next deploy puts them right")
 
     story.chapter("5. The way back")
-    under_load(
-        lab, story, "rollback to v1.0.0", "rollback", INVENTORY, "crm", "--limit", HOST, "--yes"
-    )
+    under_load(lab, story, "rollback to v1.0.0", "rollback", INVENTORY, "crm", "--yes")
+    story.claim(pinned() == "v1.0.0", "the pin says v1.0.0 again")
     stackpin("history", INVENTORY, "crm", "--limit", HOST)
     stackpin("status", INVENTORY, "site", "--limit", HOST)
     stackpin("evidence", "verify", "evidence")

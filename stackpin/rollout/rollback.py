@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from stackpin import pins
 from stackpin.config.release import version_of
 from stackpin.errors import Refused
 from stackpin.rollout.checking import check_inventory
@@ -15,9 +17,41 @@ from stackpin.rollout.performing import perform
 __all__ = ["rollback", "target_release"]
 
 
-def rollback(run: Run) -> int:
-    """Take `run` back on every host and return the exit code; see `perform`."""
-    return perform(run, (load, check, connect, lock, choose, approve))
+def rollback(run: Run, *, say: Callable[[str], None]) -> int:
+    """Take `run` back on every host and return the exit code; see `perform`.
+
+    The pin follows when all hosts serve one version again; `say` tells about it.
+    """
+    code = perform(run, (load, check, connect, lock, choose, approve))
+    if code == 0:
+        _pin(run, say)
+    return code
+
+
+def _pin(run: Run, say: Callable[[str], None]) -> None:
+    """Let the pin name what serves now, or the next deploy would bring back what was left."""
+    request = run.request
+    for part in request.stack.components():
+        versions = {version_of(roll.wanted or "") for roll in run.rolls if roll.part == part.name}
+        if part.version_variable is None or not versions:
+            continue
+        path = pins.pin_file(Path(request.inventory))
+        try:
+            old = pins.read(path, part.version_variable)
+            place = f"{path}:{old.line}: {old.variable}"
+            if versions == {old.value}:
+                continue
+            if request.limit or len(versions) > 1:
+                say(
+                    f"{place} stays {old.value}, since not every host may have gone back to one "
+                    "version; the next deploy brings it to these hosts again"
+                )
+                continue
+            version = versions.pop()
+            pins.bump(path, part.version_variable, version)
+            say(f"{place} {old.value} -> {version}")
+        except Refused as error:
+            say(f"the pin was not changed, change it by hand: {error}")
 
 
 def check(run: Run) -> Run:

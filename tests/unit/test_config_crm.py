@@ -282,3 +282,8 @@ def test_unknown_stack_is_refused_with_a_proposal():
 def test_every_kind_of_check_survives_its_json():
     for check in [*crm().checks(), CHECK.validate_python({"kind": "sqlite", "name": "db"})]:
         assert CHECK.validate_json(json.dumps(check.as_json())) == check
+
+
+def test_only_http_checks_are_asked_from_outside() -> None:
+    with pytest.raises(ConfigProblems, match="only http checks"):
+        crm(crm_extra_checks=[{"kind": "tcp", "name": "t", "where": "public", "port": 22}])

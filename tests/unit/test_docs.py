@@ -94,11 +94,6 @@ def test_every_check_kind_and_field_is_on_its_page(kind):
         assert f"`{name}`" in page
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="host of tcp, patterns of log, path and host of certificate, exit_code of command are "
-    "not read by the host: then remove the known gaps from docs/reference/checks.md as well",
-)
 def test_every_entry_of_a_check_is_read_by_the_host():
     unread = {
         f"{kind}.{name}"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import sqlite3
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -146,7 +148,7 @@ def test_the_sqlite_check(tmp_path: Path) -> None:
     base = {"name": "db", "kind": "sqlite", "where": "host", "path": str(path)}
     good, missing, version, absent = run(
         None,
-        {**base, "tables": ["t"], "schema_version": 7, "min_tables": 2},
+        {**base, "tables": ["t"], "schema_version": 7},
         {**base, "tables": ["gone"]},
         {**base, "schema_version": "8"},
         {**base, "path": str(tmp_path / "none.db")},
@@ -158,6 +160,32 @@ def test_the_sqlite_check(tmp_path: Path) -> None:
     path.write_bytes(b"this is no database at all, but long enough to be read" * 100)
     (damaged,) = run(None, base)
     assert not damaged["ok"]
+
+
+def test_tcp_certificate_and_exit_code_look_where_they_are_told(tmp_path: Path) -> None:
+    pem, key = tmp_path / "a.crt", tmp_path / "a.key"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "10", "-subj",
+         "/CN=a", "-keyout", str(key), "-out", str(pem)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    here = {"where": "host"}
+    with socket.create_server(("127.0.0.2", 0)) as server:
+        port = server.getsockname()[1]
+        there, elsewhere = run(
+            None,
+            {**here, "name": "t", "kind": "tcp", "host": "127.0.0.2", "port": port},
+            {**here, "name": "t", "kind": "tcp", "port": port},
+        )
+    young, old, odd = run(
+        None,
+        {**here, "name": "c", "kind": "certificate", "path": str(pem), "days": 9},
+        {**here, "name": "c", "kind": "certificate", "path": str(pem), "days": 30},
+        {**here, "name": "e", "kind": "command", "argv": ["sh", "-c", "exit 7"], "exit_code": 7},
+    )
+    assert [one["ok"] for one in (there, elsewhere, young, old, odd)] == [
+        True, False, True, False, True,
+    ]  # fmt: skip
 
 
 def test_disk_memory_permissions_and_command(tmp_path: Path) -> None:
@@ -175,7 +203,13 @@ def test_disk_memory_permissions_and_command(tmp_path: Path) -> None:
             "path": str(secret),
             "mode": "600",
         },
-        {"name": "run", "kind": "command", "where": "host", "argv": ["echo", TOKEN], "status": 1},
+        {
+            "name": "run",
+            "kind": "command",
+            "where": "host",
+            "argv": ["echo", TOKEN],
+            "exit_code": 1,
+        },
         {"name": "none", "kind": "command", "where": "host", "argv": ["no-such-program"]},
     )
     assert [item["ok"] for item in answers] == [True, False, False, False, False]

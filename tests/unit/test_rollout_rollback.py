@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stackpin.config.stacks import stack
 from stackpin.errors import Refused
-from stackpin.rollout.rollback import target_release
+from stackpin.rollout import rollback as module
+from stackpin.rollout.model import Request, Roll, Run
+from stackpin.rollout.progress import Silent
+from stackpin.rollout.rollback import rollback, target_release
 
 
 def state(**extra: Any) -> dict[str, Any]:
@@ -42,3 +47,37 @@ def test_nothing_recorded() -> None:
         target_release("h", "crm", state(last_good=None), None)
     with pytest.raises(Refused, match="not installed"):
         target_release("h", "crm", {"installed": False}, None)
+
+
+@pytest.mark.parametrize(
+    ("limit", "code", "wanted", "pinned", "told"),
+    [
+        ((), 0, ["v1.0.0-aaaaaaaa"] * 2, "v1.0.0", "v1.1.0 -> v1.0.0"),
+        (("a",), 0, ["v1.0.0-aaaaaaaa"], "v1.1.0", "stays v1.1.0"),
+        ((), 0, ["v1.0.0-aaaaaaaa", "v1.0.5-bbbbbbbb"], "v1.1.0", "stays v1.1.0"),
+        ((), 4, ["v1.0.0-aaaaaaaa"] * 2, "v1.1.0", ""),
+    ],
+)
+def test_the_pin_follows_when_all_hosts_went_back(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: tuple[str, ...],
+    code: int,
+    wanted: list[str],
+    pinned: str,
+    told: str,
+) -> None:
+    (tmp_path / "group_data").mkdir()
+    data = tmp_path / "group_data/prod.py"
+    data.write_text('crm_version = "v1.1.0"\n')
+
+    def work(run: Run, _opening: object) -> int:
+        run.rolls += [Roll(f"h{n}", "crm", "now", one) for n, one in enumerate(wanted)]
+        return code
+
+    monkeypatch.setattr(module, "perform", work)
+    request = Request("rollback", str(tmp_path / "prod"), stack("crm"), limit)
+    said: list[str] = []
+    assert rollback(Run(request, Silent(), lambda _: None), say=said.append) == code
+    assert data.read_text() == f'crm_version = "{pinned}"\n'
+    assert told in "".join(said)
