@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +12,16 @@ import pytest
 from engine_kit import GUARD, STACKPIN, Kit
 
 from stackpin.lab import Lab
-from stackpin.rollout.performing import STAGES
 
 pytestmark = pytest.mark.timeout(240)
+
+# Asked in a process of its own: importing the rollout brings gevent, which stops xdist's workers.
+SHOW_STAGES = "from stackpin.rollout.performing import STAGES; print(*STAGES)"
+STAGES = tuple(
+    subprocess.run(
+        [sys.executable, "-c", SHOW_STAGES], capture_output=True, text=True, check=True
+    ).stdout.split()
+)
 
 # The hook stands before its stage: from these on, the switch has happened and is not confirmed...
 SWITCHED = ("probe", "public", "confirm")
