@@ -51,7 +51,7 @@ def create(out: Output, target: Target, *, reason: str) -> int:
 @backup.command("list")
 @target
 def list_backups(out: Output, target: Target) -> int:
-    """List the backups each host has, newest first.
+    """List the backups each host has, oldest first.
 
     \b
     Example:

@@ -78,7 +78,10 @@ def _conclude(out: Output, target: Target, report: DriftReport) -> None:
     if unchecked:
         out.note(f"stackpin: not checked: {', '.join(unchecked)}")
     if drifted:
-        remedy = f"`stackpin deploy {target.inventory} {target.stack}` puts the declared state back"
+        remedy = (
+            f"`stackpin deploy {target.inventory} {target.stack}` makes the changes listed; what a "
+            "host itself found odd may want a look by hand"
+        )
         out.note(f"stackpin: drift on {', '.join(drifted)}; {remedy}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ __all__ = ["report", "show_gate"]
 WORDS = {
     "in-sync": "in sync",
     "changed": "changed, same release",
-    "serving": "serves the new release",
+    "serving": "serves the wanted release",
     "rolled-back": "rolled back",
     "failed": "failed before a switch",
     "unknown": "UNKNOWN: look now",
@@ -30,11 +31,15 @@ def report(out: Output, run: Run) -> None:
         word = WORDS.get(roll.outcome, roll.outcome)
         if roll.code == 5 and roll.outcome in {"in-sync", "changed"}:
             word = "NOT HEALTHY: look now"
+        if roll.outcome == "rolled-back" and roll.deadline is None:
+            word = "refused, nothing was switched"
         release = roll.wanted if roll.confirmed else roll.now
         out.line(f"{roll.host} {roll.part}: {word} ({release or 'no release'})")
         if roll.error and roll.code:
-            out.line(f"  at {roll.stage or 'verify'}: {roll.error}".replace("\n", "\n  "))
             gate = _gate(roll.detail)
+            # The checks that follow say it in full.
+            error = _short(roll.error) if gate else roll.error
+            out.line(f"  at {roll.stage or 'verify'}: {error}".replace("\n", "\n  "))
             if gate:
                 show_gate(out, gate, failed_only=True)
             else:
@@ -44,6 +49,12 @@ def report(out: Output, run: Run) -> None:
     for path in run.evidence:
         out.line(f"evidence: {path}")
     out.document(document(run))
+
+
+def _short(error: str, limit: int = 160) -> str:
+    """Cut the first line of `error` and keep the others, which say what serves."""
+    first, *rest = error.splitlines() or [""]
+    return "\n".join([textwrap.shorten(first, limit, placeholder=" …"), *rest])
 
 
 def show_gate(out: Output, gate: Mapping[str, Any], *, failed_only: bool = False) -> None:

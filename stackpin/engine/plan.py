@@ -19,6 +19,7 @@ from stackpin.redact import redact
 __all__ = ["HostPlan", "Plan", "PlannedOp", "load_plan", "make_plan"]
 
 VERSION = 1
+LEASE_DIR = "/var/lib/stackpin"
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Plan:
 
     def differences(self, other: Mapping[str, Any]) -> Iterator[str]:
         """Say in lines how this plan differs from `other`, a document of `to_json`."""
-        mine, theirs = self._content(), other
+        mine, theirs = _comparable(self._content()), _comparable(other)
         for key in ("inventory", "stack"):
             if mine[key] != theirs.get(key):
                 yield f"{key}: the plan file is for {theirs.get(key)!r}, this is {mine[key]!r}"
@@ -155,8 +156,24 @@ def load_plan(path: Path) -> dict[str, Any]:
     return document
 
 
+def _comparable(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the folders that taking the lock makes on a bare host, between plan and deploy."""
+    hosts = json.loads(json.dumps(content.get("hosts") or {}))
+    for host in hosts.values():
+        for op in host["ops"]:
+            lease = {LEASE_DIR, f"{LEASE_DIR}/{op['part']}"}
+            op["changes"] = [
+                change
+                for change in op["changes"]
+                if change["kind"] != "directory" or change["subject"] not in lease
+            ]
+    return {**content, "hosts": hosts}
+
+
 def _digest(content: Mapping[str, Any]) -> str:
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(
+        _comparable(content), sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    )
     return hashlib.sha256(text.encode()).hexdigest()
 
 

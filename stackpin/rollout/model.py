@@ -116,6 +116,7 @@ class Run:
     opened: Session | None = None
     lease: Lease | None = None
     planned: Plan | None = None
+    approved: bool = False
     rolls: list[Roll] = field(default_factory=list)
     timings: list[dict[str, Any]] = field(default_factory=list)
     evidence: list[str] = field(default_factory=list)

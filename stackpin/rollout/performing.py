@@ -34,6 +34,7 @@ def perform(run: Run, opening: Sequence[Step] = OPENING) -> int:
         try:
             for step in opening:
                 step_through(run, step)
+            run.approved = True
             with interruptible():
                 if all(roll.outcome == "in-sync" for roll in run.rolls):
                     _verify_in_sync(run)
@@ -66,7 +67,7 @@ def step_through(run: Run, step: Step) -> None:
 def _close(run: Run) -> None:
     """Evidence and unlock, whatever happened; a hook before them that fails is only noted."""
     for step in CLOSING:
-        if run.opened is None or (step is evidence and not run.rolls):
+        if run.opened is None or (step is evidence and not run.approved):
             continue
         run.progress.stage(step.__name__, run.opened.hosts)
         try:
