@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stackpin.config.crm import CrmSettings
 from stackpin.config.release import version_of
 from stackpin.errors import StackpinError
 from stackpin.evidence.collect import Artifact, HostEvidence, collect, git_head
@@ -55,7 +54,7 @@ def _record(run: Run, part: str, rolls: list[Roll]) -> Path:
     }
     wanted = next((roll.wanted for roll in rolls if roll.wanted), None)
     artifact = next((own[part] for own in run.artifacts.values() if part in own), None)
-    code = max((roll.code for roll in rolls), key=WEIGHT.index)
+    code = max((roll.code for roll in rolls), key=WEIGHT.index) or _code_of(run.raised)
     record = collect(
         inventory=Path(run.request.inventory).stem,
         stack=part,
@@ -68,12 +67,31 @@ def _record(run: Run, part: str, rolls: list[Roll]) -> Path:
         started=run.started,
         finished=datetime.now(UTC),
         hosts=found,
-        artifact=Artifact(str(artifact.path), artifact.sha256, artifact.size) if artifact else None,
+        artifact=Artifact(_shown(artifact.path), artifact.sha256, artifact.size) if artifact else None,
         plan=run.planned.to_json() if run.planned else None,
-        reason=next((roll.error for roll in rolls if roll.error), ""),
+        reason=next((roll.error for roll in rolls if roll.error), _told(run.raised)),
         head=git_head(Path.cwd()),
     )
     return write(run.request.evidence, record)
+
+
+def _shown(path: Path) -> str:
+    """Name a file as seen from here: where somebody keeps the repository is of no interest."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def _code_of(raised: BaseException | None) -> int:
+    """Return the exit code of a run that `raised`, 0 for none."""
+    if raised is None:
+        return 0
+    return 130 if isinstance(raised, KeyboardInterrupt) else getattr(raised, "exit_code", 1) or 1
+
+
+def _told(raised: BaseException | None) -> str:
+    if isinstance(raised, KeyboardInterrupt):
+        return "interrupted"
+    return "" if raised is None else str(raised) or type(raised).__name__
 
 
 def _look(run: Run, roll: Roll) -> HostEvidence:
@@ -83,7 +101,7 @@ def _look(run: Run, roll: Roll) -> HostEvidence:
     if roll.outcome != "unknown":
         for key, ask in (
             ("inspect", lambda: run.session.call(roll.host, "inspect", roll.part)),
-            ("checks", lambda: verify_host(run, roll.host, roll.part, release)),
+            ("checks", lambda: verify_host(run, roll, release)),
         ):
             try:
                 answers[key] = ask()
@@ -91,13 +109,11 @@ def _look(run: Run, roll: Roll) -> HostEvidence:
                 run.notes.append(f"{roll.host}: no {key} for the evidence: {error}")
     if "checks" in answers and roll.checks is None:
         roll.checks = answers["checks"]
-    settings = run.settings[roll.host][roll.part]
-    public = roll.public if isinstance(settings, CrmSettings) or roll.public else None
     return HostEvidence(
         release=release,
         outcome=roll.outcome,
         inspect=answers.get("inspect"),
         checks=answers.get("checks"),
-        public=public,
+        public=roll.public,
         timings=roll.timings,
     )

@@ -67,6 +67,7 @@ class Roll:
     deadline: float | None = None
     first: bool = False
     confirmed: bool = False
+    retired: bool = False
     stage: str = ""
     outcome: str = "pending"
     code: int = 0
@@ -99,7 +100,10 @@ def whoami() -> str:
 
 @dataclass
 class Run:
-    """A run so far. Stages take it, add to it, and return it or an exit code."""
+    """A run so far. Stages take it, add to it, and return it or an exit code.
+
+    `raised` is what ended it early, None when it went through.
+    """
 
     request: Request
     progress: Progress
@@ -121,6 +125,7 @@ class Run:
     timings: list[dict[str, Any]] = field(default_factory=list)
     evidence: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    raised: BaseException | None = None
 
     @property
     def session(self) -> Session:
@@ -143,6 +148,12 @@ class Run:
     def data(self) -> dict[str, Any]:
         """Variables this run lays over the inventory's."""
         return {**self.request.data, "stackpin_lock_token": self.token}
+
+    @property
+    def serves(self) -> bool:
+        """True when every host serves what it was to serve, whatever else went wrong."""
+        outcomes = {roll.outcome for roll in self.rolls}
+        return bool(outcomes) and outcomes <= {"serving", "in-sync"}
 
     def versions(self) -> str:
         """Return the version this run is about, for hooks and evidence names."""

@@ -40,7 +40,8 @@ def perform(run: Run, opening: Sequence[Step] = OPENING) -> int:
                     _verify_in_sync(run)
                 else:
                     roll_out(run)
-        except BaseException:
+        except BaseException as error:
+            run.raised = error
             with shielded():
                 _close(run)
             raise

@@ -51,8 +51,11 @@ def roll_out(run: Run) -> Run:
                 continue
             try:
                 _roll_batch(run, part, batch)
-            except KeyboardInterrupt:
-                _give_up(run, batch, StackpinError("interrupted by the operator"))
+            except BaseException as error:
+                interrupted = isinstance(error, KeyboardInterrupt)
+                why = "interrupted by the operator" if interrupted else f"stopped by {error!r}"
+                _give_up(run, batch, StackpinError(why))
+                _end_early(run, batch, why)
                 raise
             stopped = _failures(run) > run.request.max_failures
     return run
@@ -70,8 +73,8 @@ def _roll_batch(run: Run, part: str, batch: Sequence[Roll]) -> None:
         undo_all(run, rolls, errors)
         if errors and _failures(run) > run.request.max_failures:
             names = ", ".join(sorted(errors))
+            # Stages go on for those confirmed: their old slots are still to be retired.
             _give_up(run, batch, StackpinError(f"stopped, because {names} failed"))
-            return
     changed = [roll for roll in batch if roll.outcome == "changed"]
     run.session.map(
         lambda host: verify_roll(run, next(roll for roll in changed if roll.host == host)),
@@ -99,6 +102,17 @@ def _give_up(run: Run, batch: Sequence[Roll], error: Exception) -> None:
         if roll.outcome == "pending":
             roll.outcome = "skipped"
             roll.error = str(error)
+
+
+def _end_early(run: Run, batch: Sequence[Roll], why: str) -> None:
+    """Say of confirmed releases that their old slots still run, and of later hosts: nothing."""
+    for roll in batch:
+        if roll.confirmed and not roll.retired and not roll.code:
+            roll.code = 1
+            roll.error = f"{why} before the old slot was retired; the next run does that"
+    for roll in run.rolls:
+        if roll.outcome == "pending":
+            roll.outcome = "skipped"
 
 
 def _failures(run: Run) -> int:

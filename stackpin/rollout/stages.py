@@ -129,19 +129,20 @@ def confirm(run: Run, rolls: Sequence[Roll]) -> dict[str, Exception]:
         payload = {"run": run.id, "token": roll.token}
         with run.session.fresh(roll.host) as remote:
             remote.call("confirm", roll.part, payload, timeout=MARGIN)
-        roll.confirmed = True
+        # Whatever happens from here on: the new release serves.
+        roll.confirmed, roll.outcome = True, "serving"
 
     return _each(run, rolls, "confirm", one)
 
 
 def retire(run: Run, rolls: Sequence[Roll]) -> dict[str, Exception]:
     """Drain and stop the old slot, remove old releases."""
-    errors = _plain(run, rolls, "retire")
-    for roll in rolls:
-        if roll.confirmed:
-            # Even if retiring failed: the new release serves, and the next run retires the rest.
-            roll.outcome = "serving"
-    return errors
+
+    def one(roll: Roll) -> None:
+        _call(run, roll, "retire", {}, timeout=_timeout(_host_stack(run, roll), "retire"))
+        roll.retired = True
+
+    return _each(run, rolls, "retire", one)
 
 
 SWITCHING: tuple[Stage, ...] = (

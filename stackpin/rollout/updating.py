@@ -24,13 +24,11 @@ def update(run: Run, version: str, *, allow_downgrade: bool, say: Callable[[str]
     old = _bump(Path(run.request.inventory), run.request.stack, version, allow_downgrade)
     if old.value != version:
         say(f"{old.path}:{old.line}: {old.variable} {old.value} -> {version}")
-    kept = False
+    code: int | None = None
     try:
         code = perform(run)
-        serving = [roll.outcome in {"serving", "in-sync"} for roll in run.rolls]
-        kept = code == 0 or (bool(serving) and all(serving))
     finally:
-        if not kept and old.value != version:
+        if code != 0 and not run.serves and old.value != version:
             pins.restore(old)
             say(f"{old.path}:{old.line}: {old.variable} back to {old.value}")
     return code

@@ -17,11 +17,16 @@ __all__ = ["verify_all", "verify_host", "verify_roll"]
 TIMEOUT = 120.0
 
 
-def verify_host(run: Run, host: str, part: str, release: str | None) -> dict[str, Any]:
-    """Ask every check of one part on one host once; return one GateResult over all of them."""
+def verify_host(run: Run, roll: Roll, release: str | None) -> dict[str, Any]:
+    """Ask every check of one part on one host once; return one GateResult over all of them.
+
+    Public answers are noted on the roll, unless it has those from before its confirmation.
+    """
+    host, part = roll.host, roll.part
     answer = run.session.call(host, "verify", part, {"where": ["slot", "host"]}, timeout=TIMEOUT)
     version = version_of(release or "") or None
     public = ask_public(run.session, host, run.settings[host][part], version)
+    roll.public = roll.public or public
     results = [*answer["results"], *(public["results"] if public else [])]
     gate = evaluate(results, float(answer.get("threshold", 0.75)))
     return {**gate, "log": answer.get("log", [])}
@@ -30,7 +35,7 @@ def verify_host(run: Run, host: str, part: str, release: str | None) -> dict[str
 def verify_roll(run: Run, roll: Roll) -> None:
     """Verify what serves on one host and note it on the roll; a failure is code 5: look now."""
     run.progress.host(roll.host, "verify", "run")
-    roll.checks = verify_host(run, roll.host, roll.part, roll.now)
+    roll.checks = verify_host(run, roll, roll.now)
     if roll.checks["passed"]:
         run.progress.host(roll.host, "verify", "ok")
         return

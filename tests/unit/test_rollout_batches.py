@@ -202,6 +202,36 @@ def test_a_failed_retire_keeps_the_new_release() -> None:
     assert (run.rolls[0].outcome, exit_code(run)) == ("serving", 1)
 
 
+def test_one_failing_confirm_leaves_the_confirmed_one_serving_and_retires_it() -> None:
+    session = FakeSession("a", "b")
+    session.fail["a", "confirm"] = RemoteGate("a", "late")
+    run = roll_out(make_run(session, batches=("100%",)))
+    a, b = run.rolls
+    assert (a.outcome, a.code) == ("rolled-back", 4)
+    assert (b.outcome, b.code, b.error) == ("serving", 0, "")
+    assert session.of("b")[-1] == "retire"
+    assert exit_code(run) == 4
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("ours")])
+def test_an_exception_in_retire_leaves_a_serving_release_that_counts(error: BaseException) -> None:
+    session = FakeSession("a", "b")
+    run = make_run(session, batches=("1",))
+    stages = tuple(stage for stage in rolling.ROLLING if stage.__name__ != "retire")
+
+    def retire(*_: object) -> dict[str, Exception]:
+        raise error
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(type(error)):
+        patch.setattr(rolling, "ROLLING", (*stages, retire))
+        roll_out(run)
+    a, b = run.rolls
+    assert (a.outcome, a.code) == ("serving", 1)
+    assert "next run" in a.error
+    assert (b.outcome, b.code) == ("skipped", 0)
+    assert "abort" not in session.of("a")
+
+
 def test_max_failures_lets_the_others_go_on() -> None:
     session = FakeSession("a", "b", "c")
     session.fail["a", "gate"] = RemoteGate("a", "sick")

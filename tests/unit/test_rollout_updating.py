@@ -83,6 +83,19 @@ def test_put_back_after_an_exception(
     assert text(inventory) == GROUP_DATA
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError()])
+def test_kept_when_every_host_serves_it_whatever_was_raised_then(
+    inventory: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def work(run: Run) -> int:
+        run.rolls.append(Roll("a", "crm", "o", "n", outcome="serving", code=1))
+        raise error
+
+    with pytest.raises(type(error)):
+        go(inventory, monkeypatch, work)
+    assert bumped(inventory)
+
+
 def test_kept_when_only_retiring_failed(inventory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def work(run: Run) -> int:
         run.rolls.append(Roll("a", "crm", "o", "n", outcome="serving", code=1))
