@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from stackpin.artifacts import Artifact as LocalArtifact
 from stackpin.config.release import version_of
 from stackpin.errors import StackpinError
 from stackpin.evidence.collect import Artifact, HostEvidence, collect, git_head
@@ -67,7 +68,7 @@ def _record(run: Run, part: str, rolls: list[Roll]) -> Path:
         started=run.started,
         finished=datetime.now(UTC),
         hosts=found,
-        artifact=Artifact(_shown(artifact.path), artifact.sha256, artifact.size) if artifact else None,
+        artifact=_described(artifact) if artifact else None,
         plan=run.planned.to_json() if run.planned else None,
         reason=next((roll.error for roll in rolls if roll.error), _told(run.raised)),
         head=git_head(Path.cwd()),
@@ -75,10 +76,11 @@ def _record(run: Run, part: str, rolls: list[Roll]) -> Path:
     return write(run.request.evidence, record)
 
 
-def _shown(path: Path) -> str:
-    """Name a file as seen from here: where somebody keeps the repository is of no interest."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+def _described(artifact: LocalArtifact) -> Artifact:
+    """Name it as seen from here: where somebody keeps the repository is of no interest."""
+    here, path = Path.cwd(), artifact.path
+    shown = path.relative_to(here) if path.is_relative_to(here) else path
+    return Artifact(str(shown), artifact.sha256, artifact.size)
 
 
 def _code_of(raised: BaseException | None) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import gevent
@@ -64,11 +65,44 @@ def _settle(run: Run, roll: Roll) -> dict[str, Any] | None:
                 return None
             _come_back(run, roll.host)
         except RemoteRefused as error:
-            # Confirmed meanwhile, or never begun here.
-            return error.detail if error.detail.get("stage") else {"stage": "never-begun"}
+            return _refused(run, roll, error)
         except RemoteError as error:
             roll.error += f"\nabort: {error.message}"
             return error.detail
+
+
+def _refused(run: Run, roll: Roll, error: RemoteRefused) -> dict[str, Any] | None:
+    """Say how a run ended whose abort the host declined: ended, never begun, or lease lost."""
+    if error.detail.get("stage"):
+        return error.detail
+    if "current" in error.detail and roll.stage == "begin":
+        return {"stage": "never-begun"}
+    roll.error += f"\nabort: {error.message}"
+    try:
+        # Anybody may ask this, also without the lease.
+        state = run.session.call(roll.host, "state", roll.part)
+    except RemoteError as silence:
+        roll.error += f"\nstate: {silence.message}"
+        return {"stage": "lost"}
+    record = dict(state.get("run") or {})
+    if record.get("run") != run.id:
+        ends = [line for line in state.get("journal") or [] if line.get("run") == run.id]
+        record = {**ends[-1], "stage": ends[-1].get("event")} if ends else {}
+        if not ends and roll.stage == "begin":
+            return {"stage": "never-begun"}
+    roll.error += f"\nthe host has this run as {record.get('stage') or 'unknown'}; {_armed(state)}"
+    holder = state.get("lock") or {}
+    if holder:
+        roll.error += f"; lease held by {holder.get('owner')} ({holder.get('reason') or '-'})"
+    return {"serving": state.get("live_release"), "first": roll.first, **record}
+
+
+def _armed(state: Mapping[str, Any]) -> str:
+    pending = state.get("pending")
+    if not pending:
+        return "no guard is armed"
+    until = datetime.fromtimestamp(float(pending.get("deadline") or 0), UTC)
+    return f"its guard is armed until {until:%Y-%m-%d %H:%M:%S} UTC by the host's clock"
 
 
 def _come_back(run: Run, host: str) -> None:

@@ -42,9 +42,14 @@ class FakeSession:
         self.calls: list[tuple[str, str]] = []
         self.fail: dict[tuple[str, str], Exception | list[Exception]] = {}
         self.abort: dict[str, Any] = {"stage": "reverted", "serving": "old", "proven": True}
+        self.state: dict[str, Any] | Exception = {}
         self.reconnects = 0
 
     def call(self, host: str, command: str, part: str, payload: Any = None, **_: Any) -> Any:
+        if command == "state":
+            if isinstance(self.state, Exception):
+                raise self.state
+            return dict(self.state)
         self.calls.append((host, command))
         error = self.fail.get((host, command))
         if isinstance(error, list):
@@ -166,6 +171,72 @@ def test_an_abort_that_finds_it_confirmed_leaves_it_serving() -> None:
     run = roll_out(make_run(session))
     assert run.rolls[0].outcome == "serving"
     assert exit_code(run) == 1
+
+
+LOCKED = {"owner": "bob@x", "age": 3.0, "left": 50.0}
+
+
+@pytest.mark.parametrize("stage", STAGES[2:8])
+def test_a_stolen_lease_is_no_proof_that_nothing_was_begun(stage: str) -> None:
+    session = FakeSession("a")
+    session.fail["a", stage] = session.fail["a", "abort"] = RemoteRefused("a", "locked", LOCKED)
+    session.state = {
+        "run": {"run": "r1", "stage": "switched", "doing": None},
+        "pending": {"run": "r1", "deadline": 1795305600.0},
+        "lock": {"owner": "bob@x", "reason": "mine now"},
+    }
+    run = make_run(session)
+    run.id = "r1"
+    roll_out(run)
+    roll = run.rolls[0]
+    assert (roll.outcome, exit_code(run)) == ("unknown", 5)
+    assert "bob@x" in roll.error
+    assert "guard" in roll.error
+    assert "2026-11-22" in roll.error
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome", "code"),
+    [
+        ({"run": {"run": "r1", "stage": "confirmed"}}, "serving", 1),
+        (
+            {"run": {"run": "r1", "stage": "reverted", "proven": True, "serving": "old"}},
+            "rolled-back",
+            4,
+        ),
+        (
+            {
+                "run": {"run": "bobs", "stage": "begun"},
+                "journal": [
+                    {"run": "r1", "event": "switched"},
+                    {"run": "r1", "event": "reverted", "proven": True, "serving": "old"},
+                    {"run": "bobs", "event": "begin"},
+                ],
+            },
+            "rolled-back",
+            4,
+        ),
+        ({"run": {"run": "bobs", "stage": "begun"}, "journal": []}, "unknown", 5),
+        ({"run": None}, "unknown", 5),
+        (RemoteLost("a", "cut"), "unknown", 5),
+    ],
+)
+def test_when_the_abort_is_refused_the_host_is_asked(state: Any, outcome: str, code: int) -> None:
+    session = FakeSession("a")
+    session.fail["a", "probe"] = session.fail["a", "abort"] = RemoteRefused("a", "locked", LOCKED)
+    session.state = state
+    run = make_run(session)
+    run.id = "r1"
+    roll_out(run)
+    assert (run.rolls[0].outcome, exit_code(run)) == (outcome, code)
+
+
+def test_a_run_replaced_by_another_after_the_switch_is_looked_up() -> None:
+    session = FakeSession("a")
+    session.fail["a", "probe"] = RemoteRefused("a", "not current", {"current": "bobs"})
+    session.fail["a", "abort"] = RemoteRefused("a", "not current", {"current": "bobs"})
+    session.state = {"run": {"run": "bobs", "stage": "retired"}, "journal": []}
+    assert exit_code(roll_out(make_run(session))) == 5
 
 
 def test_a_silent_host_is_asked_again() -> None:
