@@ -20,12 +20,14 @@ __all__ = ["rollback", "target_release"]
 def rollback(run: Run, *, say: Callable[[str], None]) -> int:
     """Take `run` back on every host and return the exit code; see `perform`.
 
-    The pin follows when all hosts serve one version again; `say` tells about it.
+    The pin follows when all hosts serve one version again, also when something failed after that
+    (the old slot did not stop, say); `say` tells about it.
     """
-    code = perform(run, (load, check, connect, lock, choose, approve))
-    if code == 0:
-        _pin(run, say)
-    return code
+    try:
+        return perform(run, (load, check, connect, lock, choose, approve))
+    finally:
+        if run.serves:
+            _pin(run, say)
 
 
 def _pin(run: Run, say: Callable[[str], None]) -> None:

@@ -50,34 +50,46 @@ def test_nothing_recorded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "code", "wanted", "pinned", "told"),
+    ("limit", "outcomes", "wanted", "pinned", "told"),
     [
-        ((), 0, ["v1.0.0-aaaaaaaa"] * 2, "v1.0.0", "v1.1.0 -> v1.0.0"),
-        (("a",), 0, ["v1.0.0-aaaaaaaa"], "v1.1.0", "stays v1.1.0"),
-        ((), 0, ["v1.0.0-aaaaaaaa", "v1.0.5-bbbbbbbb"], "v1.1.0", "stays v1.1.0"),
-        ((), 4, ["v1.0.0-aaaaaaaa"] * 2, "v1.1.0", ""),
+        ((), ["serving", "in-sync"], ["v1.0.0-aaaaaaaa"] * 2, "v1.0.0", "v1.1.0 -> v1.0.0"),
+        (("a",), ["serving"], ["v1.0.0-aaaaaaaa"], "v1.1.0", "stays v1.1.0"),
+        ((), ["serving"] * 2, ["v1.0.0-aaaaaaaa", "v1.0.5-bbbbbbbb"], "v1.1.0", "stays v1.1.0"),
+        ((), ["serving", "rolled-back"], ["v1.0.0-aaaaaaaa"] * 2, "v1.1.0", ""),
+        ((), ["serving", "skipped"], ["v1.0.0-aaaaaaaa"] * 2, "v1.1.0", ""),
+        ((), [], [], "v1.1.0", ""),
     ],
 )
+@pytest.mark.parametrize("ending", [0, 1, KeyboardInterrupt()])
 def test_the_pin_follows_when_all_hosts_went_back(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     limit: tuple[str, ...],
-    code: int,
+    outcomes: list[str],
     wanted: list[str],
     pinned: str,
     told: str,
+    ending: int | BaseException,
 ) -> None:
     (tmp_path / "group_data").mkdir()
     data = tmp_path / "group_data/prod.py"
     data.write_text('crm_version = "v1.1.0"\n')
 
     def work(run: Run, _opening: object) -> int:
-        run.rolls += [Roll(f"h{n}", "crm", "now", one) for n, one in enumerate(wanted)]
-        return code
+        for number, (one, outcome) in enumerate(zip(wanted, outcomes, strict=True)):
+            run.rolls.append(Roll(f"h{number}", "crm", "now", one, outcome=outcome))
+        if isinstance(ending, int):
+            return ending  # 1: only retiring failed, the new release serves
+        raise ending
 
     monkeypatch.setattr(module, "perform", work)
     request = Request("rollback", str(tmp_path / "prod"), stack("crm"), limit)
     said: list[str] = []
-    assert rollback(Run(request, Silent(), lambda _: None), say=said.append) == code
+    run = Run(request, Silent(), lambda _: None)
+    if isinstance(ending, int):
+        assert rollback(run, say=said.append) == ending
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            rollback(run, say=said.append)
     assert data.read_text() == f'crm_version = "{pinned}"\n'
     assert told in "".join(said)
