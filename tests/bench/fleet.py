@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import resource
-import shutil
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from stackpin.lab import Lab
+from tests.lab.project import INVENTORY, PYINFRA, REPOSITORY, clone, flags, run
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-INVENTORY = "inventories/lab"
+__all__ = ["INVENTORY", "REPOSITORY", "Bench", "Cost"]
+
 GATE = {"settle": 0.5, "min_healthy": 2.0, "interval": 0.5, "consecutive": 2, "timeout": 30.0}
 
 
@@ -32,26 +30,21 @@ class Bench:
 
     def __init__(self, lab: Lab, host: str, folder: Path) -> None:
         self.lab, self.host, self.folder = lab, host, folder
-        shutil.copytree(REPOSITORY / "inventories", folder / "inventories", symlinks=True)
-        for name in ("deploys", "templates", "portal", "artifacts"):
-            (folder / name).symlink_to(REPOSITORY / name)
-        self.data = ["--data", f"crm_gate={json.dumps(GATE)}", "--data", "crm_drain_seconds=3"]
+        clone(folder)
+        self.data = flags({"crm_gate": GATE, "crm_drain_seconds": 3})
 
     def stackpin(self, *words: str) -> None:
-        """Run `stackpin`; raises CalledProcessError with its output when it fails."""
+        """Run `stackpin`; raises RuntimeError with its output when it fails."""
         self._run([sys.executable, "-m", "stackpin", *words, "--limit", self.host, *self.data])
 
     def pyinfra(self, *words: str) -> None:
         """Run stock `pyinfra` on the lab's inventory."""
-        program = str(Path(sys.executable).with_name("pyinfra"))
-        self._run([program, INVENTORY, *words, "--limit", self.host, *self.data])
+        self._run([PYINFRA, INVENTORY, *words, "--limit", self.host, *self.data])
 
     def _run(self, argv: list[str]) -> None:
-        done = subprocess.run(
-            argv, cwd=self.folder, capture_output=True, text=True, check=False, timeout=600
-        )
-        if done.returncode not in (0, 2):
-            raise RuntimeError(f"{argv}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
+        ran = run(argv, self.folder, {}, timeout=600)
+        if ran.code not in (0, 2):
+            raise RuntimeError(f"{argv}: exit {ran.code}\n{ran.text}")
 
     def cost(self, command: str, *words: str) -> Cost:
         """Run `stackpin` or `pyinfra` with `words` and tell what it cost."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 from engine_kit import Kit
+from project import host_name
 
 from stackpin.lab import Lab
 
@@ -14,10 +13,10 @@ pytestmark = pytest.mark.timeout(300)
 
 def test_canary_then_the_rest(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> None:
     hosts = lab.up(2)
-    first = lab.host(os.environ.get("STACKPIN_TEST_HOST", hosts[0].name))
-    second = lab.host(os.environ.get("STACKPIN_TEST_HOST2", hosts[1].name))
+    first = lab.host(host_name(lab))
+    second = next(host for host in hosts if host != first)
     kit = Kit.make(lab, first, tmp_path_factory.mktemp("batches"))
-    other = Kit(lab, second, kit.work, kit.data)
+    other = Kit(lab, second, kit.folder)
     both = ("--limit", second.name)
     kit.pin("v1.0.0")
     kit.deploy("site", *both, "--batch", "100%").exits(0)

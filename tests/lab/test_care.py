@@ -10,7 +10,8 @@ import time
 
 import pytest
 import requests
-from operator_seat import STACKPIN, TOKEN, Seat, wait_for
+from operator_seat import TOKEN, Seat, wait_for
+from project import STACKPIN, host_name
 
 from stackpin.lab import Lab
 
@@ -22,23 +23,23 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def seat(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Seat:
-    made = Seat(lab, tmp_path_factory.mktemp("seat"))
-    made.run("deploy", "--yes").ends(0)
+    made = Seat.make(lab, lab.reset(host_name(lab)), tmp_path_factory.mktemp("seat"))
+    made.stackpin("deploy", "site", "--yes").exits(0)
     return made
 
 
 def test_status_and_history_tell_what_was_deployed(seat: Seat) -> None:
-    rows = seat.run("status", "--check", "--json").ends(0).document["hosts"]
+    rows = seat.stackpin("status", "site", "--check", "--json").exits(0).json["hosts"]
     assert [(row["stack"], row["healthy"]) for row in rows] == [("portal", True), ("crm", True)]
     crm = rows[1]
     assert (crm["version"], crm["pin"], crm["active"]) == ("v1.0.0", "v1.0.0", "active")
-    runs = seat.run("history", "--json", stack="crm").ends(0).document["runs"]
+    runs = seat.stackpin("history", "crm", "--json").exits(0).json["runs"]
     assert [(run["command"], run["outcome"]) for run in runs] == [("deploy", "done")]
     assert runs[0]["seconds"] > 2
 
 
 def test_evidence_of_the_deploy_verifies_and_notices_tampering(seat: Seat) -> None:
-    seat.program([STACKPIN, "evidence", "verify", "evidence"]).ends(0)
+    seat.program([STACKPIN, "evidence", "verify", "evidence"]).exits(0)
     (record,) = (seat.folder / "evidence/lab/crm").iterdir()
     names = {path.name for path in record.iterdir()}
     assert {"01-artifact.json", "02-remote-inspect.json", "03-api-checks.json"} <= names
@@ -46,8 +47,8 @@ def test_evidence_of_the_deploy_verifies_and_notices_tampering(seat: Seat) -> No
     file = record / "03-api-checks.json"
     kept = file.read_bytes()
     file.write_bytes(kept.replace(b"true", b"fals", 1))
-    ran = seat.program([STACKPIN, "evidence", "verify", str(record)]).ends(1)
-    assert "03-api-checks.json: altered" in ran.output
+    ran = seat.program([STACKPIN, "evidence", "verify", str(record)]).exits(1)
+    assert "03-api-checks.json: altered" in ran.text
     file.write_bytes(kept)
 
 
@@ -65,31 +66,31 @@ def test_restart_under_load_loses_no_request(seat: Seat) -> None:
     clients = [threading.Thread(target=ask) for _ in range(4)]
     for client in clients:
         client.start()
-    ran = seat.run("restart", "--reason", "a test", stack="crm")
+    ran = seat.stackpin("restart", "crm", "--reason", "a test")
     stop.set()
     for client in clients:
         client.join()
-    ran.ends(0)
+    ran.exits(0)
     assert seat.state()["live_slot"] != before
     assert set(answers) == {200}
     assert len(answers) > 100
 
 
 def test_stop_asks_and_start_brings_it_back(seat: Seat) -> None:
-    seat.run("stop").ends(3)
+    seat.stackpin("stop", "site").exits(3)
     assert seat.api("GET", "/healthz").text == "ok"
-    seat.run("stop", "--yes").ends(0)
+    seat.stackpin("stop", "site", "--yes").exits(0)
     assert seat.api("GET", "/healthz").status_code == 502
-    seat.run("status", "--check", stack="crm").ends(5)
-    seat.run("start").ends(0)
+    seat.stackpin("status", "crm", "--check").exits(5)
+    seat.stackpin("start", "site").exits(0)
     assert seat.api("GET", "/healthz").text == "ok"
 
 
 def test_maintenance_page(seat: Seat) -> None:
-    seat.run("maintenance on", "--reason", "a test").ends(0)
+    seat.stackpin("maintenance on", "site", "--reason", "a test").exits(0)
     assert seat.api("GET", "/healthz").status_code == 503
-    assert seat.run("status", "--json", stack="crm").document["hosts"][0]["maintenance"] is True
-    seat.run("maintenance off").ends(0)
+    assert seat.stackpin("status", "crm", "--json").json["hosts"][0]["maintenance"] is True
+    seat.stackpin("maintenance off", "site").exits(0)
     assert seat.api("GET", "/healthz").status_code == 200
 
 
@@ -102,11 +103,11 @@ def journal_a_secret(seat: Seat, mark: str) -> None:
 
 def test_logs_are_masked_on_the_host(seat: Seat) -> None:
     journal_a_secret(seat, "careless")
-    ran = seat.run("logs", "-n", "20", stack="crm").ends(0)
-    assert "careless token *** end" in ran.stdout
-    assert TOKEN not in ran.output
-    lines = seat.run("logs", "--since", "1 hour ago", "--json", stack="crm").ends(0)
-    assert any("listens on" in line for line in lines.document["hosts"][seat.host.name])
+    ran = seat.stackpin("logs", "crm", "-n", "20").exits(0)
+    assert "careless token *** end" in ran.out
+    assert TOKEN not in ran.text
+    lines = seat.stackpin("logs", "crm", "--since", "1 hour ago", "--json").exits(0)
+    assert any("listens on" in line for line in lines.json["hosts"][seat.host.name])
 
 
 def journalctls(seat: Seat) -> str:
@@ -114,13 +115,13 @@ def journalctls(seat: Seat) -> str:
 
 
 def test_following_logs_survives_a_restart_and_ends_clean(seat: Seat) -> None:
-    process = seat.start("logs", "-f", "-n", "1")
+    process = seat.start("logs", "crm", "-f", "-n", "1")
     lines: list[str] = []
     assert process.stdout is not None
     reader = threading.Thread(target=lambda: lines.extend(process.stdout or ()))
     reader.start()
     wait_for(lambda: lines)
-    seat.run("restart", stack="crm").ends(0)
+    seat.stackpin("restart", "crm").exits(0)
     wait_for(lambda: any("is live now" in line for line in lines))
     journal_a_secret(seat, "after")
     wait_for(lambda: any("after token *** end" in line for line in lines))
@@ -133,14 +134,14 @@ def test_following_logs_survives_a_restart_and_ends_clean(seat: Seat) -> None:
 
 
 def test_tunnel_follows_the_live_slot_and_ends_clean(seat: Seat) -> None:
-    process = seat.start("tunnel")
+    process = seat.start("tunnel", "crm")
     assert process.stdout is not None
     first = process.stdout.readline()
     url = re.findall(r"http://127\.0\.0\.1:\d+/", first)[0]
     assert requests.get(url + "healthz", timeout=10).text == "ok"
     bearer = {"Authorization": f"Bearer {TOKEN}"}
     assert requests.get(url + "api/hosts", headers=bearer, timeout=10).status_code == 200
-    seat.run("restart", stack="crm").ends(0)
+    seat.stackpin("restart", "crm").exits(0)
     assert requests.get(url + "healthz", timeout=10).text == "ok"
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=10) == 0
@@ -150,22 +151,22 @@ def test_tunnel_follows_the_live_slot_and_ends_clean(seat: Seat) -> None:
 
 def test_backup_and_restore_with_what_would_be_lost(seat: Seat) -> None:
     seat.write_draft("kept")
-    made = seat.run("backup", "--reason", "a test", "--json", stack="crm").ends(0)
-    snapshot = made.document["backups"][0]["id"]
+    made = seat.stackpin("backup", "crm", "--reason", "a test", "--json").exits(0)
+    snapshot = made.json["backups"][0]["id"]
     seat.write_draft("lost")
-    seat.run("backup verify", stack="crm").ends(0)
-    assert snapshot in seat.run("backup list", stack="crm").ends(0).stdout
-    refused = seat.run("restore", snapshot).ends(3)
-    assert "provider_drafts: 2 rows now, 1 in the backup" in refused.stdout
+    seat.stackpin("backup verify", "crm").exits(0)
+    assert snapshot in seat.stackpin("backup list", "crm").exits(0).out
+    refused = seat.stackpin("restore", "site", snapshot).exits(3)
+    assert "provider_drafts: 2 rows now, 1 in the backup" in refused.out
     assert seat.drafts() == {"kept", "lost"}
-    seat.run("restore", snapshot, "--yes").ends(0)
+    seat.stackpin("restore", "site", snapshot, "--yes").exits(0)
     assert seat.drafts() == {"kept"}
     assert seat.state()["maintenance"] in {False, None}
 
 
 def test_an_unknown_backup_is_refused_untouched(seat: Seat) -> None:
-    ran = seat.run("restore", "0123456789", "--yes").ends(3)
-    assert "backup list" in ran.output
+    ran = seat.stackpin("restore", "site", "0123456789", "--yes").exits(3)
+    assert "backup list" in ran.text
     assert seat.drafts() == {"kept"}
 
 
@@ -173,38 +174,38 @@ def test_a_damaged_repository_is_detected(seat: Seat) -> None:
     packs = "/var/backups/stackpin/crm/restic/data"
     pack = seat.on_host(f"find {packs} -type f -size +1k | head -1").strip()
     seat.on_host(f"cp -p {pack} /root/pack && chmod u+w {pack} && printf x >>{pack}")
-    ran = seat.run("backup verify", stack="crm").ends(1)
-    assert "damaged" in ran.output
+    ran = seat.stackpin("backup verify", "crm").exits(1)
+    assert "damaged" in ran.text
     seat.on_host(f"cp -p /root/pack {pack}")
-    seat.run("backup verify", stack="crm").ends(0)
+    seat.stackpin("backup verify", "crm").exits(0)
 
 
 def test_a_held_lock_refuses_names_its_holder_and_can_be_stolen(seat: Seat) -> None:
     lease = b'{"owner": "ann@desk", "reason": "deploy v9", "ttl": 300, "token": "t"}'
     seat.on_host("python3 /usr/local/lib/stackpin/host.pyz lock-acquire crm", lease)
-    ran = seat.run("restart", stack="crm").ends(3)
-    assert "ann@desk" in ran.output
-    assert "deploy v9" in ran.output
-    assert "held by ann@desk (deploy v9)" in seat.run("lock", stack="crm").ends(0).stdout
-    seat.run("lock steal", "--reason", "on a plane", stack="crm").ends(3)
-    seat.run("lock steal", "--reason", "on a plane", "--yes", stack="crm").ends(0)
-    assert "free" in seat.run("lock show", stack="crm").ends(0).stdout
-    runs = seat.run("history", "--json", stack="crm").document["runs"]
+    ran = seat.stackpin("restart", "crm").exits(3)
+    assert "ann@desk" in ran.text
+    assert "deploy v9" in ran.text
+    assert "held by ann@desk (deploy v9)" in seat.stackpin("lock", "crm").exits(0).out
+    seat.stackpin("lock steal", "crm", "--reason", "on a plane").exits(3)
+    seat.stackpin("lock steal", "crm", "--reason", "on a plane", "--yes").exits(0)
+    assert "free" in seat.stackpin("lock show", "crm").exits(0).out
+    runs = seat.stackpin("history", "crm", "--json").json["runs"]
     assert (runs[-1]["command"], runs[-1]["reason"]) == ("lock stolen", "on a plane")
 
 
 def test_prune_keeps_what_is_live(seat: Seat) -> None:
-    seat.run("deploy", "--yes", "--no-rehearsal", stack="crm", crm_version="v1.1.0").ends(0)
+    seat.stackpin("deploy", "crm", "--yes", "--no-rehearsal", crm_version="v1.1.0").exits(0)
     live = seat.state()["live_release"]
-    ran = seat.run("prune", "--keep", "1", "--yes", "--json", stack="crm").ends(0)
-    assert live not in {item["release"] for item in ran.document["removed"]}
+    ran = seat.stackpin("prune", "crm", "--keep", "1", "--yes", "--json").exits(0)
+    assert live not in {item["release"] for item in ran.json["removed"]}
     assert seat.api("GET", "/healthz").headers["X-App-Version"] == "v1.1.0"
 
 
 def test_history_shows_a_rolled_back_deploy_as_such(seat: Seat) -> None:
-    ran = seat.run("deploy", "--yes", "--no-rehearsal", stack="crm", crm_version="v1.2.0")
-    assert ran.code == 4, ran.output
-    last = seat.run("history", "-n", "1", "--json", stack="crm").document["runs"][-1]
+    ran = seat.stackpin("deploy", "crm", "--yes", "--no-rehearsal", crm_version="v1.2.0")
+    assert ran.code == 4, ran.text
+    last = seat.stackpin("history", "crm", "-n", "1", "--json").json["runs"][-1]
     assert last["outcome"] in {"rolled back", "failed, nothing switched"}
     assert "500" in last["reason"] or "gate" in last["reason"]
     assert seat.api("GET", "/healthz").headers["X-App-Version"] == "v1.1.0"
@@ -218,14 +219,14 @@ def paths_of(seat: Seat) -> set[str]:
 def test_uninstall_removes_what_it_listed_and_nothing_else(seat: Seat) -> None:
     seat.on_host("mkdir -p /opt/crm-other /srv/decoy && touch /srv/decoy/file")
     before = paths_of(seat)
-    seat.run("uninstall").ends(3)
+    seat.stackpin("uninstall", "site").exits(3)
     assert paths_of(seat) - before == set()
     assert seat.api("GET", "/healthz").text == "ok"
-    ran = seat.run("uninstall", "--yes", "--json").ends(0)
+    ran = seat.stackpin("uninstall", "site", "--yes", "--json").exits(0)
     listed = {
-        item["path"] for host in ran.document["listed"] for item in host["remove"] if "path" in item
+        item["path"] for host in ran.json["listed"] for item in host["remove"] if "path" in item
     }
-    listed |= set(re.findall(r"remove (\S+) as well", ran.output))
+    listed |= set(re.findall(r"remove (\S+) as well", ran.text))
     gone = before - paths_of(seat)
     stray = {
         path for path in gone if not any(path == p or path.startswith(p + "/") for p in listed)
@@ -241,12 +242,12 @@ def test_uninstall_removes_what_it_listed_and_nothing_else(seat: Seat) -> None:
     assert any(path.startswith("/var/backups/stackpin/crm/restic/") for path in left)
     assert not any(path.startswith("/var/lib/stackpin/") for path in left)
     assert seat.on_host("systemctl list-units --all --no-legend 'crm@*' | wc -l").strip() == "0"
-    again = seat.run("uninstall", "--yes").ends(0)
-    assert "nothing to remove" in again.output
+    again = seat.stackpin("uninstall", "site", "--yes").exits(0)
+    assert "nothing to remove" in again.text
 
 
 def test_a_tunnel_to_what_is_not_installed_is_refused(seat: Seat) -> None:
-    process = seat.start("tunnel")
+    process = seat.start("tunnel", "crm")
     _out, err = process.communicate(timeout=30)
     assert process.returncode == 3
     assert "not installed" in err

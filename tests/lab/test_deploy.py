@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 
 import pytest
 from engine_kit import GATE, Kit
+from project import host_name
 
 from stackpin.lab import Lab
 
@@ -20,14 +19,15 @@ pytestmark = pytest.mark.timeout(240)
 
 @pytest.fixture(scope="module")
 def kit(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kit]:
-    name = os.environ.get("STACKPIN_TEST_HOST", lab.hosts[0].name)
-    kit = Kit.make(lab, lab.reset(name), tmp_path_factory.mktemp("deploy"))
+    kit = Kit.make(lab, lab.reset(host_name(lab)), tmp_path_factory.mktemp("deploy"))
     kit.pin("v1.0.0")
     yield kit
 
 
 def processes(kit: Kit) -> str:
-    return kit.run("systemctl show -p MainPID -p ExecMainStartTimestamp crm@blue crm@green nginx")
+    return kit.on_host(
+        "systemctl show -p MainPID -p ExecMainStartTimestamp crm@blue crm@green nginx"
+    )
 
 
 def test_plan_of_a_bare_host(kit: Kit) -> None:
@@ -36,20 +36,20 @@ def test_plan_of_a_bare_host(kit: Kit) -> None:
     releases = plan["hosts"][kit.host.name]["releases"]
     assert releases["crm"]["now"] is None
     assert releases["crm"]["wanted"].startswith("v1.0.0-")
-    assert kit.run("ls /opt /etc/stackpin 2>&1 || true").count("crm") == 0
+    assert kit.on_host("ls /opt /etc/stackpin 2>&1 || true").count("crm") == 0
 
 
 def test_first_deploy(kit: Kit) -> None:
     ran = kit.deploy("site").exits(0)
-    assert "serves the new release" in ran.out
+    assert "serves the wanted release" in ran.out
     assert kit.live().startswith("v1.0.0-")
     events = [line["event"] for line in kit.state()["journal"]]
     assert events[-7:] == [
         "begin", "rehearsed", "started", "gated", "switched", "confirmed", "retired",
     ]  # fmt: skip
-    records = sorted((kit.work / "evidence/lab").glob("*/*/manifest.json"))
+    records = sorted((kit.folder / "evidence/lab").glob("*/*/manifest.json"))
     assert [path.parts[-3] for path in records] == ["crm", "portal"]
-    assert not (kit.work / "pyinfra-debug.log").exists()
+    assert not (kit.folder / "pyinfra-debug.log").exists()
 
 
 def test_nothing_to_do(kit: Kit) -> None:
@@ -96,7 +96,7 @@ def test_bad_release(kit: Kit, version: str, stage: str, told: str) -> None:
     before, pinned = kit.live(), kit.pinned()
     data = {"crm_gate": {**GATE, "min_healthy": 12.0, "timeout": 30.0}} if stage == "gate" else {}
     database = "sha256sum /var/lib/crm/data/crm.db"
-    file_before = kit.run(database) if stage == "rehearse" else ""
+    file_before = kit.on_host(database) if stage == "rehearse" else ""
     with kit.never_down():
         ran = kit.stackpin("update", "crm", "--version", version, "--yes", "--json", **data)
     ran.exits(4)
@@ -107,7 +107,7 @@ def test_bad_release(kit: Kit, version: str, stage: str, told: str) -> None:
     assert own["serving"] == before == kit.live()
     assert kit.pinned() == pinned
     if file_before:
-        assert kit.run(database) == file_before
+        assert kit.on_host(database) == file_before
     if version == "v1.2.0":
         packs = next(check for check in own["gate"]["results"] if check["name"] == "packs")
         assert packs["expected"].startswith("status 200")
@@ -141,11 +141,11 @@ def test_verify(kit: Kit) -> None:
     for name in (*names, "public-portal", "public-healthz"):
         assert re.search(rf"ok +{name} ", out), out
     slot = kit.state()["live_slot"]
-    kit.run(f"systemctl stop crm@{slot}")
+    kit.on_host(f"systemctl stop crm@{slot}")
     try:
         assert "FAIL" in kit.stackpin("verify", "crm").exits(5).out
     finally:
-        kit.run(f"systemctl start crm@{slot}; sleep 1")
+        kit.on_host(f"systemctl start crm@{slot}; sleep 1")
 
 
 def test_interrupt(kit: Kit) -> None:
@@ -153,17 +153,11 @@ def test_interrupt(kit: Kit) -> None:
     kit.pin("v1.0.0")
     kit.hook("public", "sleep 3")
     with kit.never_down():
-        tool = subprocess.Popen(
-            kit.argv("deploy", "crm", "--yes"),
-            cwd=kit.work,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        tool = kit.start("deploy", "crm", "--yes")
         kit.wait_for(lambda: (kit.state()["pending"] or {}).get("run"), 60)
         time.sleep(1)
         tool.send_signal(signal.SIGINT)
-        out = tool.communicate(timeout=60)[0]
+        out = tool.communicate(timeout=60)
     kit.unhook()
     assert tool.returncode == 130, out
     state = kit.state()
@@ -175,7 +169,7 @@ def test_interrupt(kit: Kit) -> None:
 
 
 def test_no_secret_anywhere(kit: Kit) -> None:
-    token = kit.run("sed -n 's/^SUB2API_CRM_ADMIN_TOKEN=//p' /opt/crm/releases/*/env | head -1")
+    token = kit.on_host("sed -n 's/^SUB2API_CRM_ADMIN_TOKEN=//p' /opt/crm/releases/*/env | head -1")
     token = token.strip().strip("\"'")
     assert len(token) > 8
     kit.pin("v1.2.0")
@@ -184,10 +178,10 @@ def test_no_secret_anywhere(kit: Kit) -> None:
     assert token not in ran.text
     plan = kit.stackpin("plan", "crm", "--json").out
     assert token not in plan
-    for path in (kit.work / "evidence").rglob("*"):
+    for path in (kit.folder / "evidence").rglob("*"):
         assert not path.is_file() or token not in path.read_text()
     quoted = token.replace("'", "'\\''")
     readable = "find /opt /etc /srv /var/lib /run /tmp -type f -perm -o=r -size -5M 2>/dev/null"
-    world = kit.run(f"{readable} | xargs -r grep -lF -- '{quoted}' 2>/dev/null || true")
+    world = kit.on_host(f"{readable} | xargs -r grep -lF -- '{quoted}' 2>/dev/null || true")
     assert world.strip() == ""
     assert json.loads(plan)["exit"] in (0, 2)

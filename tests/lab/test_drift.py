@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 from operator_seat import Seat
+from project import host_name
 
 from stackpin.lab import Lab
 
@@ -15,21 +16,23 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture(scope="module")
 def seat(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Seat:
-    made = Seat(lab, tmp_path_factory.mktemp("seat"))
-    made.run("deploy", "--yes").ends(0)
+    made = Seat.make(lab, lab.reset(host_name(lab)), tmp_path_factory.mktemp("seat"))
+    made.stackpin("deploy", "site", "--yes").exits(0)
     return made
 
 
 def codes(seat: Seat) -> set[str]:
     """The finding codes of a drift run that must end with 2."""
-    host = seat.run("drift", "--json").ends(2).document["hosts"][seat.host.name]
+    host = seat.stackpin("drift", "site", "--json").exits(2).json["hosts"][seat.host.name]
     return {finding["code"] for finding in host["findings"]}
 
 
 def test_in_sync_after_a_deploy_and_nothing_is_touched(seat: Seat) -> None:
     before = seat.on_host("systemctl show -p MainPID,NRestarts crm@blue crm@green nginx")
-    ran = seat.run("drift", "--junit", "drift.xml", "--prometheus", "drift.prom").ends(0)
-    assert f"{seat.host.name}: in sync" in ran.stdout
+    ran = seat.stackpin(
+        "drift", "site", "--junit", "drift.xml", "--prometheus", "drift.prom"
+    ).exits(0)
+    assert f"{seat.host.name}: in sync" in ran.out
     root = ElementTree.parse(seat.folder / "drift.xml").getroot()  # noqa: S314 -- our own file
     assert (root.get("failures"), root.get("errors")) == ("0", "0")
     metrics = (seat.folder / "drift.prom").read_text()
@@ -44,13 +47,13 @@ def test_changes_by_hand_are_shown_with_a_diff(seat: Seat) -> None:
         f"cp -p {site} /root/site && sed -i 's/server_tokens off/server_tokens on/' {site}"
     )
     seat.on_host("chmod 0644 /etc/stackpin/crm/slots/blue.env")
-    ran = seat.run("drift", "--junit", "drift.xml").ends(2)
-    assert "server_tokens off" in ran.stdout
-    assert "blue.env" in ran.stdout
+    ran = seat.stackpin("drift", "site", "--junit", "drift.xml").exits(2)
+    assert "server_tokens off" in ran.out
+    assert "blue.env" in ran.out
     root = ElementTree.parse(seat.folder / "drift.xml").getroot()  # noqa: S314
     assert int(root.get("failures") or 0) >= 2
     seat.on_host(f"cp -p /root/site {site}; chmod 0600 /etc/stackpin/crm/slots/blue.env")
-    seat.run("drift").ends(0)
+    seat.stackpin("drift", "site").exits(0)
 
 
 def test_findings_of_the_host_about_itself(seat: Seat) -> None:
@@ -63,25 +66,25 @@ def test_findings_of_the_host_about_itself(seat: Seat) -> None:
         "systemd-run --unit=stray python3 -m http.server --bind 0.0.0.0 9999"
     )
     time.sleep(1)
-    seat.run("maintenance on").ends(0)
+    seat.stackpin("maintenance on", "site").exits(0)
     assert {"unit-override", "stray-listener", "maintenance-on"} <= codes(seat)
     seat.on_host(
         f"systemctl stop stray; rm -r /etc/systemd/system/{unit}.d; systemctl daemon-reload"
     )
-    seat.run("maintenance off").ends(0)
-    seat.run("drift").ends(0)
+    seat.stackpin("maintenance off", "site").exits(0)
+    seat.stackpin("drift", "site").exits(0)
 
 
 def test_a_stopped_service_and_a_slot_file_by_hand(seat: Seat) -> None:
-    seat.run("stop", "--yes").ends(0)
+    seat.stackpin("stop", "site", "--yes").exits(0)
     assert "slot-not-running" in codes(seat)
-    seat.run("start").ends(0)
+    seat.stackpin("start", "site").exits(0)
     file = "/var/lib/stackpin/crm/live.green"
     live = seat.state()["live_slot"]
     seat.on_host(f"rm {file}" if live == "green" else f"touch {file}")
     assert "slot-journal-disagreement" in codes(seat)
     seat.on_host(f"touch {file}" if live == "green" else f"rm {file}")
-    seat.run("drift").ends(0)
+    seat.stackpin("drift", "site").exits(0)
 
 
 def test_a_release_changed_by_hand(seat: Seat) -> None:
@@ -89,30 +92,32 @@ def test_a_release_changed_by_hand(seat: Seat) -> None:
     seat.on_host(f"cp -p {server} /root/server && printf x >>{server}")
     assert "release-modified" in codes(seat)
     seat.on_host(f"cp -p /root/server {server}.new && mv {server}.new {server}")
-    seat.run("drift").ends(0)
+    seat.stackpin("drift", "site").exits(0)
 
 
 def test_a_wanted_release_that_is_not_live(seat: Seat) -> None:
-    ran = seat.run("drift", "--json", stack="crm", crm_version="v1.1.0").ends(2)
-    releases = ran.document["hosts"][seat.host.name]["releases"]["crm"]
+    ran = seat.stackpin("drift", "crm", "--json", crm_version="v1.1.0").exits(2)
+    releases = ran.json["hosts"][seat.host.name]["releases"]["crm"]
     assert releases["now"].startswith("v1.0.0-")
     assert releases["wanted"].startswith("v1.1.0-")
 
 
 def test_a_wrong_question_is_refused(seat: Seat) -> None:
-    assert "crm_versoin" in seat.run("drift", crm_versoin="v1").ends(3).output
-    seat.run("drift", stack="crn").ends(3)
+    assert "crm_versoin" in seat.stackpin("drift", "site", crm_versoin="v1").exits(3).text
+    seat.stackpin("drift", "crn").exits(3)
 
 
 def test_a_host_that_cannot_be_reached_is_1_and_said_everywhere(seat: Seat) -> None:
     seat.lab.cut(seat.host.name)
     try:
-        ran = seat.run("drift", "--junit", "drift.xml", "--prometheus", "drift.prom", "--json")
+        ran = seat.stackpin(
+            "drift", "site", "--junit", "drift.xml", "--prometheus", "drift.prom", "--json"
+        )
     finally:
         seat.lab.heal(seat.host.name)
-    ran.ends(1)
-    assert ran.document["result"] == "not checked"
-    assert "no SSH connection" in ran.document["hosts"][seat.host.name]["error"]
+    ran.exits(1)
+    assert ran.json["result"] == "not checked"
+    assert "no SSH connection" in ran.json["hosts"][seat.host.name]["error"]
     root = ElementTree.parse(seat.folder / "drift.xml").getroot()  # noqa: S314
     assert root.get("errors") == "1"
     assert "stackpin_drift_checked" in (seat.folder / "drift.prom").read_text()

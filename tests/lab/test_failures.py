@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engine_kit import GUARD, STACKPIN, Kit
+from engine_kit import GUARD, Kit
+from project import STACKPIN, host_name
 
 from stackpin.lab import Lab
 
@@ -32,7 +32,7 @@ UNTOUCHED = STAGES[: STAGES.index("begin") + 1]
 
 @pytest.fixture(scope="module")
 def kit(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kit]:
-    host = lab.host(os.environ.get("STACKPIN_TEST_HOST", lab.hosts[0].name))
+    host = lab.host(host_name(lab))
     kit = Kit.make(lab, host, tmp_path_factory.mktemp("failures"))
     kit.pin("v1.0.0")
     kit.deploy("site").exits(0)

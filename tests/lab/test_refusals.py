@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engine_kit import Kit, Ran
+from engine_kit import Kit
+from project import Ran, host_name
 
 from stackpin.lab import Lab
 
@@ -27,7 +27,7 @@ FINGERPRINT = (
 
 @pytest.fixture(scope="module")
 def kit(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kit]:
-    host = lab.host(os.environ.get("STACKPIN_TEST_HOST", lab.hosts[0].name))
+    host = lab.host(host_name(lab))
     kit = Kit.make(lab, host, tmp_path_factory.mktemp("refusals"))
     kit.pin("v1.0.0")
     kit.deploy("site").exits(0)
@@ -38,9 +38,9 @@ def kit(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kit]:
 
 @pytest.fixture(autouse=True)
 def untouched(kit: Kit) -> Iterator[None]:
-    before = kit.run(FINGERPRINT)
+    before = kit.on_host(FINGERPRINT)
     yield
-    assert kit.run(FINGERPRINT) == before
+    assert kit.on_host(FINGERPRINT) == before
     assert kit.state()["lock"] is None
 
 
@@ -54,8 +54,7 @@ def refused(ran: Ran, *told: str) -> None:
 def test_missing_inventory(kit: Kit) -> None:
     argv = kit.argv("deploy", "crm", "--yes")
     argv[2] = "inventories/prdo"
-    done = subprocess.run(argv, cwd=kit.work, capture_output=True, text=True, check=False)
-    refused(Ran(done.returncode, done.stdout, done.stderr), "inventories/prdo", "no such inventory")
+    refused(kit.program(argv), "inventories/prdo", "no such inventory")
 
 
 def test_unknown_stack(kit: Kit) -> None:
@@ -99,7 +98,7 @@ def test_downgrade_by_update(kit: Kit) -> None:
 
 
 def test_repository_is_no_git_tree(kit: Kit) -> None:
-    kit.run("mkdir -p /root/plain/notes")
+    kit.on_host("mkdir -p /root/plain/notes")
     refused(kit.deploy(crm_repo_root="/root/plain"), "/root/plain", "repo_root")
 
 
@@ -107,25 +106,25 @@ def test_artifact_missing(kit: Kit) -> None:
     refused(kit.deploy(crm_version="v9.9.9"), "crm-v9.9.9.pyz", "found nothing")
 
 
-def test_artifact_damaged(kit: Kit) -> None:
-    folder = kit.work / "artifacts/crm"
-    whole = (folder / "crm-v1.1.0.pyz").read_bytes()
-    (folder / "crm-v1.1.0.pyz").write_bytes(whole + b"x")
-    try:
-        refused(kit.deploy(), "crm-v1.1.0.pyz", "SHA-256")
-    finally:
-        (folder / "crm-v1.1.0.pyz").write_bytes(whole)
+def test_artifact_damaged(kit: Kit, tmp_path: Path) -> None:
+    shutil.copytree(kit.folder / "artifacts/crm", tmp_path / "a")
+    with (tmp_path / "a/crm-v1.1.0.pyz").open("ab") as file:
+        file.write(b"x")
+    ran = kit.deploy(crm_artifact=str(tmp_path / "a/crm-{version}.pyz"))
+    refused(ran, "crm-v1.1.0.pyz", "SHA-256")
 
 
 def test_port_taken(kit: Kit) -> None:
-    kit.run(
+    kit.on_host(
         "setsid python3 -m http.server 18777 --bind 127.0.0.1 >/dev/null 2>&1 </dev/null & sleep 1"
     )
     try:
         ports = {"blue": 18190, "green": 18191, "rehearsal": 18777}
         refused(kit.deploy(crm_ports=ports), "18777", "python3")
     finally:
-        kit.run("pid=$(ss -Hltnp sport = :18777 | sed 's/.*pid=\\([0-9]*\\).*/\\1/'); kill $pid")
+        kit.on_host(
+            "pid=$(ss -Hltnp sport = :18777 | sed 's/.*pid=\\([0-9]*\\).*/\\1/'); kill $pid"
+        )
 
 
 def test_disk_too_small(kit: Kit) -> None:
@@ -162,7 +161,7 @@ def test_unreachable_host(kit: Kit) -> None:
 
 
 def test_syntax_error_in_snippet(kit: Kit) -> None:
-    (kit.work / "broken.conf").write_text("location /x { retrun 200; }\n")
+    (kit.folder / "broken.conf").write_text("location /x { retrun 200; }\n")
     refused(
         kit.deploy("portal", portal_nginx_snippet="broken.conf"), "retrun", "Correct broken.conf"
     )
@@ -178,13 +177,13 @@ def test_nobody_to_ask(kit: Kit) -> None:
 
 def test_plan_of_another_state(kit: Kit) -> None:
     kit.stackpin("plan", "crm", "--out", "plan.json").exits(2)
-    assert (kit.work / "plan.json").stat().st_mode & 0o077 == 0
+    assert (kit.folder / "plan.json").stat().st_mode & 0o077 == 0
     refused(kit.deploy("crm", "--plan", "plan.json", crm_keep_releases=7), "plan.json", "lab")
 
 
 def test_edited_plan(kit: Kit) -> None:
     kit.stackpin("plan", "crm", "--out", "plan.json").exits(2)
-    path = kit.work / "plan.json"
+    path = kit.folder / "plan.json"
     path.write_text(path.read_text().replace("v1.1.0-", "v1.0.9-"))
     refused(kit.deploy("crm", "--plan", "plan.json"), "plan.json")
 
@@ -203,17 +202,11 @@ def test_hook_says_no(kit: Kit) -> None:
 
 def test_two_at_once(kit: Kit) -> None:
     kit.hook("approve", "sleep 8; exit 1")
-    first = subprocess.Popen(
-        kit.argv("deploy", "crm", "--yes", "--reason", "friday release"),
-        cwd=kit.work,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    first = kit.start("deploy", "crm", "--yes", "--reason", "friday release")
     try:
         kit.wait_for(lambda: kit.state()["lock"], 20)
-        second = Kit(kit.lab, kit.host, kit.work, kit.data).stackpin("deploy", "crm", "--yes")
-        refused(second, "is locked by", "friday release")
+        refused(kit.stackpin("deploy", "crm", "--yes"), "is locked by", "friday release")
     finally:
-        first.wait(60)
+        first.communicate(timeout=60)
         kit.unhook()
-        shutil.rmtree(kit.work / "evidence", ignore_errors=True)
+        shutil.rmtree(kit.folder / "evidence", ignore_errors=True)

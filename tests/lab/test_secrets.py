@@ -13,7 +13,6 @@ import json
 import os
 import shlex
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,7 +20,8 @@ from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 import pytest
-from operator_seat import GATE, TOKEN, Seat
+from operator_seat import TOKEN, Seat
+from project import host_name
 
 from stackpin.lab import Lab
 from stackpin.lab.ssh import ssh_command
@@ -103,11 +103,11 @@ class Sampled:
 @pytest.fixture(scope="module")
 def story(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Seat, Sampled]]:
     """Everything done once; what it left behind is searched by the tests."""
-    seat = Seat(lab, tmp_path_factory.mktemp("seat"))
+    seat = Seat.make(lab, lab.reset(host_name(lab)), tmp_path_factory.mktemp("seat"))
     with Sampled(seat) as sampled:
-        seat.run("check", "--debug")
-        seat.run("plan", "--debug", "--out", "plan.json").ends(2)
-        seat.run("deploy", "--yes", "--debug").ends(0)
+        seat.stackpin("check", "site", "--debug")
+        seat.stackpin("plan", "site", "--debug", "--out", "plan.json").exits(2)
+        seat.stackpin("deploy", "site", "--yes", "--debug").exits(0)
         seat.on_host("logger --journald", careless(seat))
         for words in (
             ("preflight",),
@@ -120,19 +120,19 @@ def story(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[
             ("backup list",),
             ("lock",),
         ):
-            seat.run(words[0], *words[1:], "--debug")
-            seat.run(words[0], *words[1:], "--debug", "--json", stack="crm")
+            seat.stackpin(words[0], "site", *words[1:], "--debug")
+            seat.stackpin(words[0], "crm", *words[1:], "--debug", "--json")
         # A new token in the declaration while the old one is live: both are secrets.
-        seat.run("plan", "--debug", "--json", crm_env={"CRM_EXTRA": "changed"})
+        seat.stackpin("plan", "site", "--debug", "--json", crm_env={"CRM_EXTRA": "changed"})
         # Failing at full verbosity: the gate, the rehearsal, and the deploy file itself.
-        seat.run("deploy", "--yes", "--debug", "--no-rehearsal", stack="crm", crm_version="v1.2.0")
-        seat.run("deploy", "--yes", "--debug", "--json", stack="crm", crm_version="v1.3.0")
-        seat.run("deploy", "--yes", "--debug", stack="crm", crm_user="not a user")
-        seat.run("restore", "0123456789", "--yes", "--debug", stack="crm")
+        seat.stackpin("deploy", "crm", "--yes", "--debug", "--no-rehearsal", crm_version="v1.2.0")
+        seat.stackpin("deploy", "crm", "--yes", "--debug", "--json", crm_version="v1.3.0")
+        seat.stackpin("deploy", "crm", "--yes", "--debug", crm_user="not a user")
+        seat.stackpin("restore", "crm", "0123456789", "--yes", "--debug")
         stock(seat, "--dry", "--diff", "-vvv", "--debug", version="v1.1.0")
         stock(seat, "-y", "-vvv", "--debug", version="v1.2.0")
         (seat.folder / "broken").write_text(TOKEN + "\n\x07")
-        seat.run("check", "--debug", crm_admin_token="file:broken")
+        seat.stackpin("check", "site", "--debug", crm_admin_token="file:broken")
         (seat.folder / "broken").unlink()
     yield seat, sampled
 
@@ -144,16 +144,13 @@ def careless(seat: Seat) -> bytes:
 
 
 def stock(seat: Seat, *words: str, version: str = "v1.0.0") -> None:
-    argv = [str(Path(sys.executable).with_name("pyinfra")), "inventories/lab", "deploys/site.py"]
-    argv += ["--limit", seat.host.name, "--data", "crm_admin_token=env:SEAT_TOKEN", *words]
-    argv += ["--data", f"crm_version={version}", "--data", f"crm_gate={json.dumps(GATE)}"]
-    seat.program(argv)
+    seat.program(seat.pyinfra_argv("site", *words, crm_version=version))
 
 
 def test_the_story_ran_and_failed_where_it_should(story: tuple[Seat, Sampled]) -> None:
     seat, sampled = story
     everything = "\n".join(seat.all_output)
-    assert "serves the new release" in everything
+    assert "serves the wanted release" in everything
     assert "500" in everything  # v1.2.0 was shown with its answer
     assert "careless ***" in everything
     assert len(sampled.here) > 20

@@ -9,10 +9,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from stock_host import REPOSITORY, TOKEN, Stock
+from project import REPOSITORY, host_name
+from stock_host import TOKEN, Stock, changed
 
 from stackpin.lab import Lab
-from stackpin.lab.apps.crm.build import build
 
 pytestmark = [
     pytest.mark.timeout(300),
@@ -22,17 +22,15 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def stock(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Stock:
-    artifacts = tmp_path_factory.mktemp("artifacts")
-    build(artifacts)
-    return Stock(lab, lab.reset(lab.hosts[0].name), artifacts)
+    return Stock.make(lab, lab.reset(host_name(lab)), tmp_path_factory.mktemp("stock"))
 
 
 @pytest.fixture(scope="module")
 def deployed(stock: Stock) -> Stock:
     """The host after one deploy of everything."""
-    stock.run("rm -rf /srv/plain /usr/local/lib/stackpin")
-    ran = stock.pyinfra("site").ok()
-    assert "CRM: release" in ran.changed()
+    stock.on_host("rm -rf /srv/plain /usr/local/lib/stackpin")
+    ran = stock.pyinfra("site").exits(0)
+    assert "CRM: release" in changed(ran)
     return stock
 
 
@@ -44,38 +42,38 @@ REFUSED = [
     ({"crm_admin_token": "env:NOT_SET_ANYWHERE"}, "no such environment variable"),
     ({"crm_admin_tokn": "env:X"}, "Did you mean crm_admin_token"),
     ({"crm_user": "deploy"}, "an account with user id"),
-    ({"portal_assets": "docs"}, "no index.html"),
+    ({"portal_assets": "templates"}, "no index.html"),
 ]
 
 
 @pytest.mark.parametrize(("data", "why"), REFUSED, ids=[next(iter(d)) for d, _ in REFUSED])
 def test_refused_before_anything_is_touched(stock: Stock, data: dict[str, object], why: str):
-    stock.run("mkdir -p /srv/plain")
-    before = stock.run("find /etc /opt /srv /usr/local /var/lib -xdev -newer /srv/plain | sort")
+    stock.on_host("mkdir -p /srv/plain")
+    before = stock.on_host("find /etc /opt /srv /usr/local /var/lib -xdev -newer /srv/plain | sort")
     ran = stock.pyinfra("site", "-y", **data)
     assert ran.code == 1
-    assert why in ran.output
-    assert "Traceback" not in ran.output
-    assert "Starting operation" not in ran.output
-    after = stock.run("find /etc /opt /srv /usr/local /var/lib -xdev -newer /srv/plain | sort")
+    assert why in ran.text
+    assert "Traceback" not in ran.text
+    assert "Starting operation" not in ran.text
+    after = stock.on_host("find /etc /opt /srv /usr/local /var/lib -xdev -newer /srv/plain | sort")
     assert after == before
-    assert "crm" not in stock.run("cut -d: -f1 /etc/passwd")
+    assert "crm" not in stock.on_host("cut -d: -f1 /etc/passwd")
 
 
 def test_a_wrong_artifact_is_refused(stock: Stock, tmp_path: Path):
-    shutil.copytree(stock.artifacts, tmp_path / "a")
+    shutil.copytree(stock.folder / "artifacts/crm", tmp_path / "a")
     with (tmp_path / "a/crm-v1.0.0.pyz").open("ab") as file:
         file.write(b"!")
     ran = stock.pyinfra("crm", crm_artifact=str(tmp_path / "a/crm-{version}.pyz"))
     assert ran.code == 1
-    assert "found SHA-256" in ran.output
+    assert "found SHA-256" in ran.text
 
 
 def test_a_bare_host_can_be_planned(stock: Stock):
-    ran = stock.pyinfra("site", "--dry").ok()
-    predicted = re.findall(r"^    (?:\S+ \| )?((?:CRM|Portal): .*?)  +1 \(", ran.output, re.M)
+    ran = stock.pyinfra("site", "--dry").exits(0)
+    predicted = re.findall(r"^    (?:\S+ \| )?((?:CRM|Portal): .*?)  +1 \(", ran.text, re.M)
     assert {"CRM: release", "Portal: pages", "Portal: nginx site"} <= set(predicted)
-    assert "crm" not in stock.run("cut -d: -f1 /etc/passwd")
+    assert "crm" not in stock.on_host("cut -d: -f1 /etc/passwd")
 
 
 def test_everything_answers(deployed: Stock):
@@ -111,22 +109,22 @@ def test_publishing_commits_from_inside_the_sandbox(deployed: Stock):
     number = body.get("draft_id") or body.get("id") or body["draft"]["id"]
     published = deployed.api(f"/api/provider-drafts/{number}/publish", method="POST", json={})
     assert published.status_code == 200, published.text
-    log = deployed.run("runuser -u crm -- git -C /srv/crm/repo log --format=%s -1")
+    log = deployed.on_host("runuser -u crm -- git -C /srv/crm/repo log --format=%s -1")
     assert "stock-test" in log
 
 
 def test_a_second_run_changes_nothing_and_restarts_nothing(deployed: Stock):
     before = deployed.pids()
-    ran = deployed.pyinfra("site").ok()
-    assert ran.changed() == []
-    assert "Success" not in ran.output.partition("--> Results")[0]
+    ran = deployed.pyinfra("site").exits(0)
+    assert changed(ran) == []
+    assert "Success" not in ran.text.partition("--> Results")[0]
     assert deployed.pids() == before
     for deploy in ("crm", "portal"):
-        assert deployed.pyinfra(deploy).ok().changed() == []
+        assert changed(deployed.pyinfra(deploy).exits(0)) == []
 
 
 def test_the_unit_is_hardened(deployed: Stock):
-    text = deployed.run("systemd-analyze security --no-pager crm@blue.service | tail -1")
+    text = deployed.on_host("systemd-analyze security --no-pager crm@blue.service | tail -1")
     exposure = float(re.findall(r": ([\d.]+)", text)[0])
     assert exposure <= 1.2, text
 
@@ -146,17 +144,17 @@ def test_the_unit_is_hardened(deployed: Stock):
     ],
 )
 def test_exact_modes(deployed: Stock, path: str, expected: str):
-    assert deployed.run(f"stat -L -c '%a %U %G' {path}").strip() == expected
+    assert deployed.on_host(f"stat -L -c '%a %U %G' {path}").strip() == expected
 
 
 def test_only_nginx_and_sshd_listen_outside(deployed: Stock):
-    lines = deployed.run("ss -Hltn | awk '{print $4}'").split()
+    lines = deployed.on_host("ss -Hltn | awk '{print $4}'").split()
     outside = {int(a.rpartition(":")[2]) for a in lines if not a.startswith(("127.", "[::1]"))}
     assert outside == {22, 80, 443}
 
 
 def test_old_protocols_are_refused(deployed: Stock):
-    answer = deployed.run(
+    answer = deployed.on_host(
         "for v in tls1 tls1_1 tls1_2 tls1_3; do"
         " openssl s_client -$v -cipher 'ALL:@SECLEVEL=0' -connect 127.0.0.1:443 </dev/null"
         " >/dev/null 2>&1 && echo $v; done; true"
@@ -168,26 +166,26 @@ def test_the_token_is_nowhere_it_should_not_be(deployed: Stock):
     ran = deployed.pyinfra("crm", "-y", "-vvv", "--debug", "--diff", crm_version="v1.2.0")
     assert ran.code == 1
     needle = TOKEN.rpartition("\\ ")[2]
-    assert needle not in ran.output
-    found = deployed.run(
+    assert needle not in ran.text
+    found = deployed.on_host(
         f"grep -rlsF '{needle}' /etc /opt /var /tmp /run /usr/local /srv --exclude-dir=journal"
         " | xargs -r stat -c '%a %U %n'"
     )
     assert all(line.startswith("600 root /opt/crm/releases/") for line in found.splitlines()), found
-    assert needle not in deployed.run("ps -eww -o args; journalctl --no-pager -q")
+    assert needle not in deployed.on_host("ps -eww -o args; journalctl --no-pager -q")
 
 
 def test_a_bad_release_never_serves_and_a_good_one_takes_over(deployed: Stock):
     before = deployed.pids()
     ran = deployed.pyinfra("crm", crm_version="v1.2.0")
     assert ran.code == 1
-    assert "packs" in ran.output
+    assert "packs" in ran.text
     assert deployed.pids() == before
-    deployed.pyinfra("crm", crm_version="v1.1.0").ok()
+    deployed.pyinfra("crm", crm_version="v1.1.0").exits(0)
     assert str(deployed.state()["live_release"]).startswith("v1.1.0-")
     assert (deployed.state()["live_slot"], deployed.state()["pending"]) == ("green", None)
     assert deployed.get("/portal-admin-api/healthz").headers["X-App-Version"] == "v1.1.0"
-    assert deployed.pyinfra("crm", crm_version="v1.1.0").ok().changed() == []
+    assert changed(deployed.pyinfra("crm", crm_version="v1.1.0").exits(0)) == []
 
 
 def test_a_syntax_error_in_a_snippet_leaves_nginx_as_it_is(deployed: Stock, tmp_path: Path):
@@ -196,17 +194,17 @@ def test_a_syntax_error_in_a_snippet_leaves_nginx_as_it_is(deployed: Stock, tmp_
     snippet.write_text("location /x { retrun 204; }\n")
     ran = deployed.pyinfra("portal", portal_nginx_snippet=str(snippet))
     assert ran.code == 1
-    assert "retrun" in ran.output
+    assert "retrun" in ran.text
     assert deployed.pids() == before
-    deployed.run("nginx -t -q")
+    deployed.on_host("nginx -t -q")
     snippet.write_text("location /x { return 204; }\n")
-    deployed.pyinfra("portal", portal_nginx_snippet=str(snippet)).ok()
+    deployed.pyinfra("portal", portal_nginx_snippet=str(snippet)).exits(0)
     assert deployed.get("/x").status_code == 204
     assert deployed.pids() == before
 
 
 def test_maintenance_answers_reads_and_writes_alike(deployed: Stock):
-    deployed.run("touch /var/lib/stackpin/crm/maintenance")
+    deployed.on_host("touch /var/lib/stackpin/crm/maintenance")
     try:
         for method in ("GET", "POST"):
             answer = deployed.api("/api/packs", method=method)
@@ -214,7 +212,7 @@ def test_maintenance_answers_reads_and_writes_alike(deployed: Stock):
             assert "<h1>" in answer.text
         assert deployed.get("/portal/").status_code == 503
     finally:
-        deployed.run("rm /var/lib/stackpin/crm/maintenance")
+        deployed.on_host("rm /var/lib/stackpin/crm/maintenance")
     assert deployed.api("/api/packs").status_code == 200
 
 
@@ -245,28 +243,30 @@ def test_new_pages_and_given_certificates_replace_old_ones(deployed: Stock, tmp_
     tls = {"certificate": str(tmp_path / "crt.pem"), "key": f"file:{tmp_path}/key.pem"}
     data = {"portal_assets": str(tmp_path / "portal"), "portal_tls": tls}
     before = deployed.pids()
-    ran = deployed.pyinfra("portal", "-y", "-vvv", "--debug", **data).ok()
-    assert "PRIVATE KEY" not in ran.output
+    ran = deployed.pyinfra("portal", "-y", "-vvv", "--debug", **data).exits(0)
+    assert "PRIVATE KEY" not in ran.text
     assert deployed.get("/portal/new.html").text == "new\n"
     served = ssl.get_server_certificate((deployed.host.address, 443))
     assert served.split() == (tmp_path / "crt.pem").read_text().split()
-    assert deployed.pyinfra("portal", **data).ok().changed() == []
+    assert changed(deployed.pyinfra("portal", **data).exits(0)) == []
     assert deployed.pids() == before
 
 
 def test_drift_by_hand_is_put_right_without_a_restart(deployed: Stock):
     before = deployed.pids()
-    deployed.run(
+    deployed.on_host(
         "chmod 0644 /etc/stackpin/crm/stack.json; echo X=1 >> /etc/stackpin/crm/slots/blue.env"
     )
-    ran = deployed.pyinfra("crm", crm_version="v1.1.0").ok()
-    assert ran.changed() == ["CRM: files and directories"]
+    ran = deployed.pyinfra("crm", crm_version="v1.1.0").exits(0)
+    assert changed(ran) == ["CRM: files and directories"]
     assert deployed.pids() == before
 
 
 def test_after_a_reboot_the_live_slot_serves(deployed: Stock):
     deployed.lab.reboot(deployed.host.name)
-    deployed.run("timeout 60 sh -c 'until curl -fsk https://127.0.0.1/portal/; do sleep 0.5; done'")
+    deployed.on_host(
+        "timeout 60 sh -c 'until curl -fsk https://127.0.0.1/portal/; do sleep 0.5; done'"
+    )
     assert deployed.state()["live_slot"] == "green"
     assert deployed.api("/api/packs").status_code == 200
-    assert deployed.pyinfra("crm", crm_version="v1.1.0").ok().changed() == []
+    assert changed(deployed.pyinfra("crm", crm_version="v1.1.0").exits(0)) == []
