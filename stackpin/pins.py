@@ -51,9 +51,15 @@ def bump(path: Path, variable: str, version: str) -> Pin:
     return _replace(path, variable, version)
 
 
-def restore(old: Pin) -> None:
-    """Put back the value `bump` replaced, whatever it was. Raises Refused."""
+def restore(old: Pin, written: str) -> bool:
+    """Put back the value that `bump` replaced by `written`, whatever it was. Raises Refused.
+
+    False, and nothing done, when the file says something else by now: somebody's own decision.
+    """
+    if read(old.path, old.variable).value != written:
+        return False
     _replace(old.path, old.variable, old.value)
+    return True
 
 
 def _replace(path: Path, variable: str, value: str) -> Pin:

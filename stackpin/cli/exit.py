@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, NoReturn
 
 from stackpin.errors import StackpinError
+from stackpin.terminal import hang_up, heeded
 
 if TYPE_CHECKING:
     from stackpin.cli.output import Output
@@ -49,8 +50,11 @@ def run_command(out: Output, body: Callable[[], int | None]) -> NoReturn:
     """
     code: int
     try:
-        # Without this a terminated run would skip its `finally` blocks: locks and slots stay.
-        signal.signal(signal.SIGTERM, _interrupt)
+        # Without this a terminated run, or one whose terminal was closed, would skip its `finally`
+        # blocks: pins, locks and slots stay.
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if heeded(number):
+                signal.signal(number, _interrupt)
         code = int(body() or Exit.OK)
     except StackpinError as error:
         code = error.exit_code
@@ -74,5 +78,6 @@ def run_command(out: Output, body: Callable[[], int | None]) -> NoReturn:
     sys.exit(code)
 
 
-def _interrupt(_signum: int, _frame: object) -> None:
+def _interrupt(signum: int, _frame: object) -> None:
+    hang_up(signum)
     raise KeyboardInterrupt

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 import gevent
 
-__all__ = ["interruptible", "shielded"]
+from stackpin.terminal import SIGNALS, hang_up, heeded
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+__all__ = ["interruptible", "shielded"]
 
 
 @contextmanager
@@ -24,16 +24,17 @@ def interruptible() -> Iterator[None]:
     main = gevent.getcurrent()
     fired = False
 
-    def fire() -> None:
+    def fire(number: int) -> None:
         nonlocal fired
+        hang_up(number)
         if fired:
             print("still undoing; wait, or the host's guard does it", file=sys.stderr)  # noqa: T201
             return
         fired = True
         gevent.kill(main, KeyboardInterrupt())
 
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    watchers = [gevent.signal_handler(number, fire) for number in SIGNALS]
+    before = {number: signal.getsignal(number) for number in SIGNALS if heeded(number)}
+    watchers = [gevent.signal_handler(number, fire, number) for number in before]
     try:
         yield
     finally:

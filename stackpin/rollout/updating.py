@@ -29,8 +29,9 @@ def update(run: Run, version: str, *, allow_downgrade: bool, say: Callable[[str]
         code = perform(run)
     finally:
         if code != 0 and not run.serves and old.value != version:
-            pins.restore(old)
-            say(f"{old.path}:{old.line}: {old.variable} back to {old.value}")
+            back = pins.restore(old, version)
+            told = f"back to {old.value}" if back else "was changed meanwhile and stays as it is"
+            say(f"{old.path}:{old.line}: {old.variable} {told}")
     return code
 
 

@@ -71,8 +71,17 @@ def test_bump_keeps_everything_else(
     assert was.value == old
     assert path.read_bytes() == encoded(new)
     assert pins.read(path, V).value == new
-    pins.restore(was)
+    assert pins.restore(was, new)
     assert path.read_bytes() == encoded(old)
+
+
+def test_what_somebody_else_wrote_meanwhile_stays(tmp_path):
+    path = tmp_path / "prod.py"
+    path.write_text(f'{V} = "v1.0.0"\n')
+    was = pins.bump(path, V, "v1.1.0")
+    path.write_text(f'{V} = "v1.2.0"\n')
+    assert not pins.restore(was, "v1.1.0")
+    assert pins.read(path, V).value == "v1.2.0"
 
 
 @given(TAGS)

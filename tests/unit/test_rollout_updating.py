@@ -96,6 +96,19 @@ def test_kept_when_every_host_serves_it_whatever_was_raised_then(
     assert bumped(inventory)
 
 
+def test_a_pin_somebody_else_wrote_meanwhile_stays(
+    inventory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = GROUP_DATA.replace("v1.0.0", "v1.2.0")
+
+    def work(_run: Run) -> int:
+        (inventory.parent / "group_data/prod.py").write_text(theirs)
+        return 4
+
+    assert go(inventory, monkeypatch, work) == 4
+    assert text(inventory) == theirs
+
+
 def test_kept_when_only_retiring_failed(inventory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def work(run: Run) -> int:
         run.rolls.append(Roll("a", "crm", "o", "n", outcome="serving", code=1))
