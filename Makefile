@@ -51,10 +51,12 @@ test-unit: setup
 test-fast: lint test-unit
 
 # Lab tests mostly wait for gates and timers: four files at once, each with hosts of its own.
-PARALLEL := -n 4 --dist loadfile --durations=15
+# The longest files come first.
+PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder --durations=15
+LAB_TESTS := $(patsubst %,tests/lab/test_%.py,switch failures secrets batches) tests/lab
 
 test-lab: setup system artifacts
-	$(BIN)/pytest -q $(PARALLEL) tests/lab
+	$(BIN)/pytest -q $(PARALLEL) $(LAB_TESTS)
 
 test-browser: setup browser
 	$(BIN)/pytest -q tests/browser
@@ -62,7 +64,7 @@ test-browser: setup browser
 # Unit tests run in one process: gevent, which pyinfra needs, does not suit xdist's workers.
 test: lint system browser artifacts
 	$(BIN)/pytest -q tests/unit tests/browser
-	$(BIN)/pytest -q $(PARALLEL) tests/lab
+	$(BIN)/pytest -q $(PARALLEL) $(LAB_TESTS)
 
 demo: setup system artifacts
 	@$(BIN)/python -m stackpin.lab.demo

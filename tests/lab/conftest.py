@@ -32,12 +32,14 @@ def lab() -> Iterator[Lab]:
     if not reuse:
         worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
         os.environ["STACKPIN_LAB_DIR"] = f"/var/lib/stackpin-test-{worker}"
-        os.environ["STACKPIN_LAB_SUBNET"] = f"10.{SUBNETS}.{worker}.0/24"
     one = Lab.load()
     try:
-        if not reuse:
-            one.down()  # what a killed run of these tests left
-        one.up(1)
+        with pytest.MonkeyPatch.context() as patch:
+            if not reuse:
+                one.down()  # what a killed run of these tests left
+                # Named, since two workers would find the same one free.
+                patch.setenv("STACKPIN_LAB_SUBNET", f"10.{SUBNETS}.{worker}.0/24")
+            one.up(1)
     except StackpinError as error:
         # Not a skip: a run that proved nothing must not look like one that did.
         pytest.fail(f"no lab: {error}")
