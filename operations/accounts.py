@@ -9,36 +9,47 @@ from pyinfra.context import host
 from facts.accounts import Account, AccountInfo
 from operations.notes import Change, note
 from operations.program import Commands
+from stackpin.errors import Refused
 
 SHELL = "/usr/sbin/nologin"
+NO_SHELLS = {SHELL, "/sbin/nologin", "/bin/false", "/usr/bin/false"}
 HOME = "/nonexistent"
 FIRST_PERSON = 1000  # Debian gives people user ids from here on
 
 
-def is_person(account: AccountInfo | None) -> bool:
-    """Tell whether someone may log in with it; a service must not take it over."""
-    return bool(account and (account.uid == 0 or account.uid >= FIRST_PERSON))
+def is_service_account(account: AccountInfo) -> bool:
+    """Tell whether an account is what `service_account` makes; any other belongs to something."""
+    return (
+        0 < account.uid < FIRST_PERSON
+        and (account.home, account.group) == (HOME, account.name)
+        and account.shell in NO_SHELLS
+    )
+
+
+def described(account: AccountInfo) -> str:
+    """Say in words whose account it is."""
+    return (
+        f"{account.name!r}, an account with user id {account.uid}, home {account.home}, "
+        f"shell {account.shell}, group {account.group}"
+    )
 
 
 @operation()
 def service_account(user: str) -> Commands:
-    """Make a system account with its own group, no home and no shell to log in with."""
+    """Make a system account with its own group, no home and no shell to log in with.
+
+    An account that is there is used as it is. Raises Refused when it belongs to something else:
+    deploy files ask `refusals.require_service_account` before anything is changed.
+    """
     found = host.get_fact(Account, user=user)
-    if found and (found.home, found.shell, found.group) == (HOME, SHELL, user):
-        host.noop(f"{user} is a system account without a login")
-        return
-    wanted = f"system account, home {HOME}, shell {SHELL}"
     if found is None:
-        note(Change("account", user, None, wanted))
+        note(Change("account", user, None, f"system account, home {HOME}, shell {SHELL}"))
         yield StringCommand(
             "useradd --system --user-group --no-create-home",
             f"--home-dir {HOME} --shell {SHELL}",
             QuoteString(user),
         )
         return
-    note(Change("account", user, f"home {found.home}, shell {found.shell}", wanted))
-    name = QuoteString(user)
-    yield StringCommand(
-        StringCommand("getent group", name, ">/dev/null || groupadd --system", name, ";"),
-        StringCommand("usermod --gid", name, f"--home {HOME} --shell {SHELL}", name),
-    )
+    if not is_service_account(found):
+        raise Refused(f"{host.name}: found {described(found)}. Choose another name.")
+    host.noop(f"{user} is a system account without a login")

@@ -16,7 +16,7 @@ from pyinfra.context import host
 from facts.accounts import Account
 from facts.git import WorkTree
 from facts.stacks import StackState
-from operations.accounts import is_person
+from operations.accounts import HOME, described, is_service_account
 from operations.program import lock_token
 from operations.repository import problem
 from stackpin.errors import Refused, StackpinError
@@ -50,13 +50,13 @@ def variables() -> dict[str, object]:
 
 
 def require_service_account(variable: str, user: str) -> None:
-    """Refuse to take over an account that someone logs in with."""
+    """Refuse to take over an account of somebody, or of another service."""
     account = host.get_fact(Account, user=user)
-    if is_person(account):
+    if account and not is_service_account(account):
         refuse(
             variable,
-            f"{user!r}, an account with user id {account.uid if account else '?'}",
-            "a system account or a name that is free",
+            described(account),
+            f"a free name, or a system account with home {HOME}, no login shell and its own group",
             "Choose another name: the service gets an account of its own.",
         )
 

@@ -148,10 +148,34 @@ def test_accounts():
     commands, changes, _ = run(accounts.service_account, {}, user="crm")
     assert str(commands[0]).startswith("useradd --system")
     assert changes[0].before is None
-    bad = AccountInfo("crm", 990, "daemon", "/home/crm", "/bin/bash")
-    commands, changes, _ = run(accounts.service_account, {Account: bad}, user="crm")
-    assert "usermod --gid crm" in str(commands[0])
-    assert "/bin/bash" in changes[0].before
+
+
+@pytest.mark.parametrize(
+    ("found", "accepted"),
+    [
+        (None, True),
+        (AccountInfo("crm", 990, "crm", "/nonexistent", "/usr/sbin/nologin"), True),
+        (AccountInfo("crm", 990, "crm", "/nonexistent", "/bin/false"), True),
+        (AccountInfo("www-data", 33, "www-data", "/var/www", "/usr/sbin/nologin"), False),
+        (AccountInfo("git", 110, "git", "/srv/git", "/usr/bin/git-shell"), False),
+        (AccountInfo("crm", 990, "daemon", "/nonexistent", "/usr/sbin/nologin"), False),
+        (AccountInfo("crm", 990, "crm", "/nonexistent", "/bin/bash"), False),
+        (AccountInfo("crm", 1001, "crm", "/nonexistent", "/usr/sbin/nologin"), False),
+        (AccountInfo("root", 0, "root", "/nonexistent", "/usr/sbin/nologin"), False),
+    ],
+)
+def test_an_account_of_something_else_is_never_taken_over(found, accepted):
+    name = found.name if found else "crm"
+    with on_host({Account: found}):
+        if accepted:
+            refusals.require_service_account("crm_user", name)
+            return
+        with pytest.raises(Refused, match="crm_user") as error:
+            refusals.require_service_account("crm_user", name)
+    assert found.home in str(error.value)
+    assert found.shell in str(error.value)
+    with pytest.raises(Refused, match="Choose another name"):
+        run(accounts.service_account, {Account: found}, user=name)
 
 
 def test_units():
