@@ -29,7 +29,7 @@ def self_signed(certificate: str, key: str, names: Sequence[str]) -> Commands:
     """Make an EC P-256 certificate for `names` (DNS names and addresses; the first is its subject).
 
     Kept as long as it covers all names, belongs to its key and lasts another month. nginx, when
-    it runs, is told about a new one.
+    it runs, is told about a new one; a mark beside it says that it has not been yet.
     """
     found = host.get_fact(Certificate, certificate=certificate, key=key)
     good = found and found.matches_key and found.lasts_a_month and set(names) <= set(found.names)
@@ -38,12 +38,33 @@ def self_signed(certificate: str, key: str, names: Sequence[str]) -> Commands:
         note(Change("certificate", certificate, before, f"self-signed for {', '.join(names)}"))
         yield _make(certificate, key, names)
         return
-    modes = {path: node.mode for path, node in host.get_fact(Tree, paths=[key]).items()}
+    due = _due(certificate)
+    present = host.get_fact(Tree, paths=[key, due])
+    modes = {path: node.mode for path, node in present.items()}
+    if due in present:
+        note(Change("service", "nginx", "a reload for its certificate is due", "reloaded"))
+        yield _reload(certificate)
     if modes.get(key) != "600":
         note(Change("file", key, modes.get(key), "0600"))
         yield StringCommand("chmod 0600", QuoteString(key))
-        return
-    host.noop(f"{certificate} covers {', '.join(names)}")
+    elif due not in present:
+        host.noop(f"{certificate} covers {', '.join(names)}")
+
+
+def _due(certificate: str) -> str:
+    return f"{certificate}.reload"
+
+
+def _reload(certificate: str) -> StringCommand:
+    """Reload nginx where it runs and its configuration is sound, and remove the mark if so."""
+    remove = StringCommand("rm -f", QuoteString(_due(certificate)))
+    return StringCommand(
+        "if systemctl is-active -q nginx; then if nginx -t -q; then systemctl reload nginx &&",
+        remove,
+        "; fi; else",
+        remove,
+        "; fi",
+    )
 
 
 def _make(certificate: str, key: str, names: Sequence[str]) -> StringCommand:
@@ -64,13 +85,17 @@ def _make(certificate: str, key: str, names: Sequence[str]) -> StringCommand:
         QuoteString(f"{certificate}.new"),
         "2>/dev/null && chmod 0644",
         QuoteString(f"{certificate}.new"),
+        # The mark is there before the files: a run killed from here on leaves it to the next one.
+        "&& touch",
+        QuoteString(_due(certificate)),
         "&& mv -fT",
         QuoteString(f"{key}.new"),
         QuoteString(key),
         "&& mv -fT",
         QuoteString(f"{certificate}.new"),
         QuoteString(certificate),
-        "&& if systemctl is-active -q nginx && nginx -t -q; then systemctl reload nginx; fi",
+        "&&",
+        _reload(certificate),
     )
 
 

@@ -9,6 +9,7 @@ from pyinfra.context import host
 
 from facts.files import Tree
 from facts.nginx import DEFAULT_LINK, PackagedDefaultSite
+from facts.stacks import StackState
 from operations.entries import File, Link
 from operations.files import note_entries, unfit
 from operations.notes import Change, note
@@ -30,10 +31,14 @@ def site(
     packaged = host.get_fact(PackagedDefaultSite)
     in_the_way = sorted(set(packaged) & set(ports))
     wrong = unfit(entries, present)
-    if not wrong and not in_the_way:
+    # Files that were replaced by a run killed before its reload are not what nginx works with.
+    due = bool(host.get_fact(StackState, stack=stack).get("nginx_reload_pending"))
+    if not wrong and not in_the_way and not due:
         host.noop(f"nginx has the site of {stack}")
         return
     note_entries(wrong, present)
+    if due:
+        note(Change("service", "nginx", "a reload is due", "reloaded"))
     if in_the_way:
         note(Change("link", DEFAULT_LINK, f"Debian's untouched default site on {in_the_way}", None))
     yield call("nginx-apply", stack, payload(files, links, [DEFAULT_LINK] if in_the_way else []))

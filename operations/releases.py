@@ -18,6 +18,9 @@ from operations.program import call
 from operations.provenance import who
 from stackpin.config.release import Release
 
+# How a run on a host ends; any other stage is a run at work, or one that was killed.
+ENDED = {"retired", "reverted", "failed", "broken"}
+
 
 @operation()
 def activate(
@@ -27,14 +30,22 @@ def activate(
 
     An artifact the host already has is not sent again. The host itself then rehearses, starts,
     gates, switches and, on any failure, goes back (`rollout`); with `stackpin_driver` set to
-    "operator" that is left to the caller, who drives the host stage by stage.
+    "operator" that is left to the caller, who drives the host stage by stage. What a killed run
+    left is finished or taken back first.
     """
     state = host.get_fact(StackState, stack=stack)
     live = state.get("live_release")
     operator = host.data.get("stackpin_driver") == "operator"
     if live == release.id and not state.get("pending"):
+        left = (state.get("run") or {}).get("stage", "retired")
+        # The operator's command has recovered already, when it took the lease.
+        dead = left not in ENDED and not operator
+        if dead:
+            note(Change("service", f"{stack} run", f"left at {left}", "finished"))
+            yield call("recover", stack, {})
         if _serving(state):
-            host.noop(f"{stack} serves {release.id}")
+            if not dead:
+                host.noop(f"{stack} serves {release.id}")
             return
         note(Change("service", stack, "the live slot is not running", "running"))
         yield call("service", stack, {"action": "start"})

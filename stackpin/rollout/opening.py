@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operations.releases import ENDED
 from stackpin.engine.plan import load_plan, make_plan
 from stackpin.engine.session import open_session
 from stackpin.engine.state import load_inventory, select_hosts
@@ -13,8 +14,6 @@ from stackpin.rollout.preflighting import ask_hosts, complain
 
 __all__ = ["OPENING", "approve", "check", "connect", "load", "lock", "plan", "preflight"]
 
-# How a run on a host ends; anything else is a run somebody drives, or left.
-ENDED = {"retired", "reverted", "failed", "broken"}
 RECOVER_TIMEOUT = 300.0
 
 

@@ -4,6 +4,8 @@ import os
 import shutil
 import stat
 import subprocess
+from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 from pyinfra.context import ctx_host
@@ -140,6 +142,16 @@ class Bare:
         return fact.default()
 
 
+class Here(Bare):
+    """A host that is this machine."""
+
+    def get_fact(self, fact, **arguments):
+        return ask(fact, **arguments)
+
+    def noop(self, text):
+        pass
+
+
 @pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
 def test_a_self_signed_certificate_is_made_as_asked(tmp_path):
     certificate, key = str(tmp_path / "c.crt"), str(tmp_path / "c.key")
@@ -157,6 +169,41 @@ def test_a_self_signed_certificate_is_made_as_asked(tmp_path):
     text = subprocess.check_output(["openssl", "x509", "-in", certificate, "-noout", "-text"])
     assert b"prime256v1" in text
     assert pair_problem((tmp_path / "c.crt").read_text(), (tmp_path / "c.key").read_text()) is None
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
+def test_nginx_hears_of_a_new_certificate_also_after_a_kill(tmp_path):
+    certificate, key = str(tmp_path / "c.crt"), str(tmp_path / "c.key")
+    programs, log = tmp_path / "bin", tmp_path / "log"
+    programs.mkdir()
+    for name in ("systemctl", "nginx"):
+        text = f'#!/bin/sh\necho "{name} $*" >> {log}\n[ ! -e {tmp_path}/no-{name} ]\n'
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+
+    def go(stop_before=None):
+        with ctx_host.use(Here()):
+            commands = list(certificates.self_signed._inner(certificate, key, ["x.example.net"]))
+        log.write_text("")
+        for command in commands:
+            text = command.get_raw_value()
+            if stop_before:
+                text = text[: text.index(stop_before)] + "kill -9 $$"
+            environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+            subprocess.run(["/bin/sh", "-c", text], check=not stop_before, env=environment)
+        return commands, "systemctl reload nginx" in log.read_text()
+
+    assert go(stop_before="if systemctl") == (ANY, False)  # killed before the reload
+    commands, reloaded = go()
+    assert "openssl" not in commands[0].get_raw_value()
+    assert reloaded
+    assert go() == ([], False)
+    Path(certificate).unlink()
+    (tmp_path / "no-nginx").touch()  # nginx -t finds the site broken: not now, then
+    assert go() == (ANY, False)
+    (tmp_path / "no-nginx").unlink()
+    assert go() == (ANY, True)
+    assert go() == ([], False)
 
 
 def test_a_key_of_another_certificate_is_told(tmp_path):

@@ -1,5 +1,6 @@
 """Activating releases and nginx sites, against facts given by hand."""
 
+import pytest
 from fake_host import TOKEN, node_of, run, stdin
 from pyinfra.api.command import FileUploadCommand
 
@@ -75,6 +76,22 @@ def test_activate_does_not_take_an_unconfirmed_release_for_settled():
     assert called(activate(RUNNING | {"pending": {"token": "x"}})[0]) == ["receive", "rollout"]
 
 
+@pytest.mark.parametrize("stage", ["begun", "started", "switched", "confirmed"])
+def test_activate_finishes_what_a_dead_run_left(stage):
+    state = RUNNING | {"run": {"run": "r1", "stage": stage}}
+    commands, changes, _ = activate(state)
+    assert called(commands) == ["recover"]
+    assert changes == [notes.Change("service", "crm run", f"left at {stage}", "finished")]
+    assert activate(state, {"stackpin_driver": "operator"})[0] == []
+    down = state | {"slots": {"blue": {"active": "failed"}}}
+    assert called(activate(down)[0]) == ["recover", "service"]
+
+
+@pytest.mark.parametrize("stage", ["retired", "reverted", "failed", "broken"])
+def test_activate_leaves_a_run_that_ended_alone(stage):
+    assert activate(RUNNING | {"run": {"run": "r1", "stage": stage}})[0] == []
+
+
 # nginx
 
 
@@ -88,6 +105,10 @@ def test_nginx_site_and_the_packaged_default():
     commands, changes, _ = run(nginx.site, {Tree: there, PackagedDefaultSite: [80]}, **arguments)
     assert stdin(commands[0])["disable"] == ["/etc/nginx/sites-enabled/default"]
     assert "untouched" in changes[0].before
+    pending = {Tree: there, StackState: {"installed": True, "nginx_reload_pending": True}}
+    commands, changes, _ = run(nginx.site, pending, **arguments)
+    assert stdin(commands[0])["files"] == {file.path: "server {}\n"}
+    assert changes == [notes.Change("service", "nginx", "a reload is due", "reloaded")]
     commands, changes, _ = run(nginx.site, {}, **arguments)
     assert stdin(commands[0])["files"] == {file.path: "server {}\n"}
     assert len(changes) == 2
