@@ -7,7 +7,7 @@ from typing import Any
 
 from stackpin.host import pointer, runs, slots, units
 from stackpin.host.clock import boot_id, running_seconds
-from stackpin.host.errors import refused
+from stackpin.host.errors import failed, refused
 from stackpin.host.mutex import mutex
 from stackpin.host.progress import say
 from stackpin.host.retiring import finish_retire
@@ -98,26 +98,48 @@ def recover_stale(stack: Stack, why: str | None = None) -> Payload:
 def boot(stack: Stack, payload: Payload) -> Payload:  # noqa: ARG001 (all commands look alike)
     """Bring the stack up after a start of the host: boot {} -> {live_slot, live_release, ready}.
 
-    A run cut off by the restart is taken back (or completed, if confirmed) first.
+    A run cut off by the restart is taken back (or completed, if confirmed) first. Whatever goes
+    wrong with that, the live slot is started; only then HostError(error) is raised, and systemd
+    tries again.
     """
-    run = runs.load(stack)
     recovered: Payload | None = None
-    if run is not None and not runs.ended(run):
-        why = runs.stale(stack, run)
-        if run.get("boot") != boot_id():
-            # No process of it is left, whatever its operator still believes.
-            armed = runs.load_pending(stack) is not None
-            why = "rebooted before confirm" if armed else "the host was restarted"
-        if why is not None:
-            recovered = recover_stale(stack, why)
+    problem: Exception | None = None
+    try:
+        recovered = _recover_after_restart(stack)
+    except Exception as error:  # a full disk, say, is no reason to serve nothing
+        problem = error
+        say(f"{stack.name}: cleaning up after the restart failed: {error}; starting what is live")
+    answer = {**_start_live(stack), "recovered": recovered}
+    if problem is not None:
+        raise failed(
+            f"{stack.name}: started what is live, but cleaning up after the restart failed: "
+            f"{problem}; it is tried again",
+            **answer,
+        ) from problem
+    return answer
+
+
+def _recover_after_restart(stack: Stack) -> Payload | None:
+    run = runs.load(stack)
+    if run is None or runs.ended(run):
+        return None
+    why = runs.stale(stack, run)
+    if run.get("boot") != boot_id():
+        # No process of it is left, whatever its operator still believes.
+        armed = runs.load_pending(stack) is not None
+        why = "rebooted before confirm" if armed else "the host was restarted"
+    return None if why is None else recover_stale(stack, why)
+
+
+def _start_live(stack: Stack) -> Payload:
     slot, release = pointer.live_slot(stack), pointer.live_release(stack)
-    answer: Payload = {"live_slot": slot, "live_release": release, "recovered": recovered}
+    answer: Payload = {"live_slot": slot, "live_release": release, "ready": None, "passed": None}
     if slot is None or release is None:
-        return {**answer, "ready": None, "passed": None}
+        return answer
     with mutex(stack):
         slot, release = slots.live_slot(stack), pointer.live_release(stack)
         if release is None:
-            return {**answer, "ready": None, "passed": None}
+            return answer
         if not stack.unit_file(slot).is_file():
             slots.install(stack, slot, release)
         if units.show(stack, (slot,))[slot]["active"] in ("inactive", "failed"):
@@ -126,7 +148,12 @@ def boot(stack: Stack, payload: Payload) -> Payload:  # noqa: ARG001 (all comman
     seconds = wait_ready(target, "boot", stack.start_timeout, lambda: None)
     passed = check_once(target, {"slot"})["passed"]
     say(f"{stack.name}: {release} answers in slot {slot} after {seconds:.1f} s")
-    return {**answer, "ready": seconds, "passed": passed}
+    return {
+        "live_slot": slot,
+        "live_release": release,
+        "ready": seconds,
+        "passed": passed,
+    }
 
 
 COMMANDS = {"abort": abort, "guard": guard, "recover": recover, "boot": boot}

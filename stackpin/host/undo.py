@@ -79,12 +79,16 @@ def _in_the_way(stack: Stack, armed: Callable[[], bool] | None) -> Callable[[], 
 
 
 def _turn_back(stack: Stack, run: Run, reason: str) -> None:
-    """Send traffic back first: on a full disk nothing after it may work any more."""
+    """Send traffic back and start the old release before anything is written: disks fill up."""
     switched = bool(run.get("flipped")) or (not run["first"] and pointer.at_new(stack, run))
     if not stack.is_static and not stack.overlap and not run["first"]:
         # Both at once are what this stack cannot bear: the new one goes before the old comes.
         units.stop(stack, run["to_slot"])
-    pointer.to_old(stack, run)
+    try:
+        pointer.to_old(stack, run)
+    finally:
+        # Even when the pointer cannot move: nginx falls back to whichever slot answers.
+        _start_old(stack, run)
     runs.save(
         stack,
         run,
@@ -92,6 +96,9 @@ def _turn_back(stack: Stack, run: Run, reason: str) -> None:
         was_switched=run.get("was_switched") or switched,
         end_reason=run.get("end_reason") or reason,
     )
+
+
+def _start_old(stack: Stack, run: Run) -> None:
     old = run["from_slot"]
     if old is not None and units.show(stack, (old,))[old]["active"] in ("inactive", "failed"):
         units.start(stack, old)
