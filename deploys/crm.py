@@ -36,6 +36,7 @@ refusals.require_repository(
     "crm_repo_root", settings.repo_root, settings.user, settings.repo_create
 )
 refusals.require_no_other_deploy(STACK)
+refusals.require_ports_of_live(settings.ports)
 
 packages.installed(name="CRM: packages", names=crm_content.PACKAGES)
 accounts.service_account(name="CRM: service account", user=settings.user)

@@ -37,6 +37,7 @@ with refusals.refusing():
     )
     release, pages = portal_content.release(settings, root)
 refusals.require_no_other_deploy(STACK)
+refusals.require_ports_of_live(settings.upstream.ports)
 
 packages.installed(name="Portal: packages", names=portal_content.PACKAGES)
 body, sha256 = host_program()

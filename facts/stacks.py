@@ -10,6 +10,7 @@ from typing import Any
 from pyinfra.api.facts import FactBase
 
 PROGRAM = "/usr/local/lib/stackpin/host.pyz"
+SETTINGS = "/etc/stackpin/{stack}/stack.json"
 
 
 class StackState(FactBase[dict[str, Any]]):
@@ -38,3 +39,29 @@ class StackState(FactBase[dict[str, Any]]):
         if not isinstance(answer, dict) or not answer.get("ok", True):
             return {"installed": False, "unreadable": text[:500]}
         return answer
+
+
+class SlotPorts(FactBase[dict[str, int]]):
+    """Slot -> port as `stack` was deployed with; empty where it was not.
+
+    Nothing else of the file is printed: it may hold secrets of a backup repository.
+    """
+
+    @staticmethod
+    def default() -> dict[str, int]:
+        return {}
+
+    def command(self, stack: str) -> str:
+        path = shlex.quote(SETTINGS.format(stack=stack))
+        program = 'import json, sys; print(json.dumps(json.load(open(sys.argv[1]))["ports"]))'
+        return (
+            f"if [ -f {path} ] && command -v python3 >/dev/null; then"
+            f" python3 -c {shlex.quote(program)} {path} 2>/dev/null </dev/null; fi; true"
+        )
+
+    def process(self, output: list[str]) -> dict[str, int]:
+        try:
+            found = json.loads("\n".join(output))
+        except ValueError:
+            return {}
+        return {str(k): int(v) for k, v in found.items()} if isinstance(found, dict) else {}

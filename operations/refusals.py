@@ -15,10 +15,12 @@ from pyinfra.context import host
 
 from facts.accounts import Account
 from facts.git import WorkTree
-from facts.stacks import StackState
+from facts.stacks import SlotPorts, StackState
 from operations.accounts import HOME, described, is_service_account
+from operations.ports import VARIABLE, conflict, serves
 from operations.program import lock_token
 from operations.repository import problem
+from stackpin.config.hoststack import SlotPorts as Ports
 from stackpin.errors import Refused, StackpinError
 
 
@@ -73,6 +75,17 @@ def require_repository(variable: str, path: str, user: str, create: bool) -> Non
     elif info.kind == "absent":
         remedy = f"Clone the repository to {path}, or set {variable.replace('_root', '_create')}."
     refuse(variable, f"{why} at {path}", "the top of a Git work tree", remedy)
+
+
+def require_ports_of_live(ports: Ports) -> None:
+    """Refuse to move the CRM to other ports while a release serves on the ones it has."""
+    state = host.get_fact(StackState, stack="crm")
+    if not serves(state):
+        return
+    deployed = host.get_fact(SlotPorts, stack="crm")
+    found = conflict(state, deployed, ports)
+    if found:
+        refuse(VARIABLE, found.found, found.expected, found.remedy)
 
 
 def require_no_other_deploy(stack: str) -> None:

@@ -6,14 +6,19 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from operations import nginx, portal_content
+from facts.stacks import SlotPorts
+from operations import nginx, portal_content, ports
 from stackpin.artifacts import Artifact
 from stackpin.config.common import StackSettings
+from stackpin.config.crm import CrmSettings
 from stackpin.config.portal import PortalSettings
+from stackpin.config.upstream import CrmUpstream
 from stackpin.engine.remote import RemoteRefused
 from stackpin.engine.session import Session
-from stackpin.errors import Refused
+from stackpin.errors import Refused, StackpinError
+from stackpin.health.trust import served_certificate
 from stackpin.secrets import resolver
 
 __all__ = ["Preflight", "ask_hosts", "complain"]
@@ -42,6 +47,14 @@ def ask_hosts(
             found[part] = [dict(item) for item in answer["items"]]
             if isinstance(own, PortalSettings):
                 found[part] += _nginx(session, host, own, found[part])
+        for part, own in settings[host].items():
+            if isinstance(own, CrmSettings | PortalSettings):
+                upstream = own.upstream if isinstance(own, PortalSettings) else own
+                found[part] += _ports(session, host, upstream)
+                break  # the same variable for both
+        if "portal" not in settings[host]:
+            for part, own in settings[host].items():
+                found[part] += _portal(session, host, own)
         return found
 
     return session.map(one).all()
@@ -59,6 +72,45 @@ def complain(preflight: Preflight) -> None:
     ]
     if lines:
         raise Refused("\n".join(dict.fromkeys(lines)))
+
+
+def _ports(session: Session, host: str, upstream: CrmUpstream) -> list[dict[str, Any]]:
+    """Compare the declared ports with those a live release has."""
+    state = session.call(host, "state", "crm", timeout=TIMEOUT)
+    if not ports.serves(state):
+        return []
+    fact = SlotPorts()
+    told = session.run(host, fact.command(stack="crm"), timeout=TIMEOUT).stdout
+    found = ports.conflict(state, fact.process(told.decode().splitlines()), upstream.ports)
+    if found is None:
+        return []
+    return [_item(ports.VARIABLE, found.found, found.expected, found.remedy)]
+
+
+def _portal(session: Session, host: str, settings: StackSettings) -> list[dict[str, Any]]:
+    """Look for the TLS which the CRM's public checks will go through, where it is not deployed."""
+    if not isinstance(settings, CrmSettings) or settings.public_url is None:
+        return []
+    url = urlsplit(settings.public_url)
+    if settings.public_ca != "host" or not settings.checks("public"):
+        return []
+    try:
+        served_certificate(session.remote(host).transport, url.hostname or "", url.port or 443)
+    except StackpinError as error:
+        remedy = "Deploy portal first, or site, or unset crm_public_url."
+        return [_item("crm_public_url", str(error), "the portal's nginx with TLS", remedy)]
+    return []
+
+
+def _item(name: str, measured: str, expected: str, remedy: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "ok": False,
+        "severity": "fail",
+        "measured": measured,
+        "expected": expected,
+        "remedy": remedy,
+    }
 
 
 def _nginx(

@@ -1,0 +1,157 @@
+"""Ports of a live release are not changed under it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fake_host import on_host
+
+from facts import stacks
+from facts.stacks import SlotPorts, StackState
+from operations import refusals
+from stackpin.config.crm import CrmSettings
+from stackpin.config.load import load
+from stackpin.config.portal import PortalSettings
+from stackpin.config.stacks import stack
+from stackpin.engine.remote import Ran
+from stackpin.engine.session import Mapped
+from stackpin.errors import Refused
+from stackpin.rollout.preflighting import ask_hosts, complain
+
+OLD = {"blue": 18190, "green": 18191, "rehearsal": 18192}
+NEW = {"blue": 19190, "green": 18191, "rehearsal": 18192}
+LIVE = {
+    "installed": True,
+    "live_release": "v1.0.0-aaaaaaaa",
+    "live_slot": "blue",
+    "slots": {"blue": {"active": "active"}},
+}
+STOPPED = LIVE | {"slots": {"blue": {"active": "inactive"}}}
+CASES = [
+    (LIVE, NEW, True),
+    (LIVE, OLD, False),
+    (LIVE, OLD | {"rehearsal": 19999}, False),
+    (STOPPED, NEW, False),
+    (LIVE | {"slots": {"blue": {"active": "unknown"}}}, NEW, True),
+    (LIVE | {"live_release": None, "live_slot": None}, NEW, False),
+    ({"installed": False}, NEW, False),
+]
+
+
+def crm(ports: dict[str, int], **more: Any) -> CrmSettings:
+    data = {"crm_version": "v1.0.0", "crm_admin_token": "env:T", "crm_ports": ports, **more}
+    return load(CrmSettings, "crm_", data, "a")
+
+
+@pytest.mark.parametrize(("state", "declared", "refused"), CASES)
+def test_deploy_files(state: dict[str, Any], declared: dict[str, int], refused: bool) -> None:
+    facts = {StackState: lambda stack: state if stack == "crm" else {}, SlotPorts: OLD}
+    with on_host(facts):
+        if not refused:
+            refusals.require_ports_of_live(crm(declared).ports)
+            return
+        with pytest.raises(refusals.DeployRefused, match="crm_ports") as error:
+            refusals.require_ports_of_live(crm(declared).ports)
+    assert "19190" in str(error.value)
+    assert "stackpin stop" in str(error.value)
+
+
+def test_both_deploy_files_ask_before_they_change_anything() -> None:
+    for name, ports in (("crm", "settings.ports"), ("portal", "settings.upstream.ports")):
+        text = (Path(__file__).parents[2] / f"deploys/{name}.py").read_text()
+        assert f"refusals.require_ports_of_live({ports})" in text
+        assert text.index("require_ports_of_live") < text.index("packages.installed(")
+
+
+class Session:
+    def __init__(self, state: dict[str, Any]) -> None:
+        self.state = state
+
+    def call(self, _host: str, command: str, *_: Any, **__: Any) -> dict[str, Any]:
+        return self.state if command == "state" else {"items": []}
+
+    def run(self, _host: str, text: Any, **_: Any) -> Ran:
+        return Ran(0 if "python3" in text else 1, json.dumps(OLD).encode() + b"\n", "")
+
+    def map(self, function: Any) -> Mapped[Any]:
+        return Mapped({"a": function("a")})
+
+
+@pytest.mark.parametrize("name", ["crm", "portal", "site"])
+@pytest.mark.parametrize(("state", "declared", "refused"), CASES)
+def test_preflight(
+    state: dict[str, Any],
+    declared: dict[str, int],
+    refused: bool,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    portal = {"portal_server_name": "x.example.net", "crm_ports": declared}
+    settings = {
+        "portal": load(PortalSettings, "portal_", portal, "a"),
+        "crm": crm(declared),
+    }
+    chosen = {part.name: settings[part.name] for part in stack(name).components()}
+    found = ask_hosts(Session(state), {"a": chosen}, {})  # type: ignore[arg-type, dict-item]
+    if not refused:
+        complain(found)
+        return
+    with pytest.raises(Refused, match="crm_ports") as error:
+        complain(found)
+    assert str(error.value).count("crm_ports:") == 1
+
+
+def test_the_host_tells_ports_and_no_secret_beside_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stacks, "SETTINGS", str(tmp_path / "{stack}.json"))
+    (tmp_path / "crm.json").write_text(json.dumps({"ports": OLD, "backup": {"env": {"K": "s"}}}))
+
+    def ask(name: str) -> Any:
+        text = SlotPorts().command(stack=name).replace("python3", sys.executable)
+        done = subprocess.run(["sh", "-c", text], capture_output=True, text=True, check=True)
+        assert '"s"' not in done.stdout
+        return SlotPorts().process(done.stdout.splitlines())
+
+    assert ask("crm") == OLD
+    assert ask("none") == {}
+    (tmp_path / "bad.json").write_text("{")
+    assert ask("bad") == {}
+
+
+class Dark:
+    """A transport on which nothing listens."""
+
+    def open_channel(self, *_: Any, **__: Any) -> None:
+        raise EOFError("refused")
+
+
+@pytest.mark.parametrize(
+    ("name", "public", "refused"),
+    [
+        ("crm", {"crm_public_url": "https://x.example.net", "crm_public_ca": "host"}, True),
+        ("crm", {"crm_public_url": "https://x.example.net", "crm_public_ca": "system"}, False),
+        ("crm", {}, False),
+        ("site", {"crm_public_url": "https://x.example.net", "crm_public_ca": "host"}, False),
+    ],
+)
+def test_public_checks_of_the_crm_alone_need_its_portal(
+    name: str, public: dict[str, str], refused: bool
+) -> None:
+    session: Any = Session({"installed": False})
+    session.remote = lambda _host: SimpleNamespace(transport=Dark())
+    portal = load(PortalSettings, "portal_", {"portal_server_name": "x.example.net"}, "a")
+    settings = {"portal": portal, "crm": crm(OLD, **public)}
+    chosen = {part.name: settings[part.name] for part in stack(name).components()}
+    found = ask_hosts(session, {"a": chosen}, {})
+    if not refused:
+        complain(found)
+        return
+    with pytest.raises(Refused, match="portal first"):
+        complain(found)
