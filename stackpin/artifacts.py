@@ -39,6 +39,12 @@ class Artifact:
     sha256: str
     size: int
 
+    @property
+    def shown(self) -> str:
+        """Path as seen from the working directory: where somebody keeps it is of no interest."""
+        here = Path.cwd()
+        return str(self.path.relative_to(here) if self.path.is_relative_to(here) else self.path)
+
     @classmethod
     def locate(cls, settings: Pinned, root: Path) -> Self:
         """Find the artifact `settings` pin, below `root`. Raises Refused with the remedy."""

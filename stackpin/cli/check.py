@@ -17,7 +17,8 @@ __all__ = ["check"]
 def check(out: Output, target: Target) -> None:
     """Validate INVENTORY and the variables of STACK; no host is asked.
 
-    Tells every problem at once: file, variable, host, what was found and expected, what to do.
+    Tells every problem at once: file, variable, host, what was found and expected, what to do. When
+    all is well it says which version and artifact it accepted.
 
     \b
     Examples:
@@ -37,4 +38,24 @@ def check(out: Output, target: Target) -> None:
         out.document({"problems": [*problems, *others]})
         raise
     out.document({"hosts": list(checked.settings)})
+    accepted = {
+        host: {
+            part: {
+                "version": one.version,
+                "path": one.shown,
+                "sha256": one.sha256,
+                "size": one.size,
+            }
+            for part, one in parts.items()
+        }
+        for host, parts in checked.artifacts.items()
+    }
+    out.document({"artifacts": accepted})
     out.line(f"{target.inventory}: {target.stack} is valid for {len(checked.settings)} host(s)")
+    lines = [
+        f"{part} {one['version']}: {one['path']}, {one['size']} bytes, SHA-256 {one['sha256']}"
+        for parts in accepted.values()
+        for part, one in parts.items()
+    ]
+    for line in dict.fromkeys(lines):
+        out.line(line)

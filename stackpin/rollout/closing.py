@@ -77,10 +77,7 @@ def _record(run: Run, part: str, rolls: list[Roll]) -> Path:
 
 
 def _described(artifact: LocalArtifact) -> Artifact:
-    """Name it as seen from here: where somebody keeps the repository is of no interest."""
-    here, path = Path.cwd(), artifact.path
-    shown = path.relative_to(here) if path.is_relative_to(here) else path
-    return Artifact(str(shown), artifact.sha256, artifact.size)
+    return Artifact(artifact.shown, artifact.sha256, artifact.size)
 
 
 def _code_of(raised: BaseException | None) -> int:
