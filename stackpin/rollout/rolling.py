@@ -99,7 +99,7 @@ def _give_up(run: Run, batch: Sequence[Roll], error: Exception) -> None:
     open_ = [roll for roll in batch if roll.begun and roll.alive and not roll.confirmed]
     undo_all(run, open_, {roll.host: error for roll in open_})
     for roll in batch:
-        if roll.outcome == "pending":
+        if roll.outcome == "pending" and not roll.confirmed:
             roll.outcome = "skipped"
             roll.error = str(error)
 
@@ -111,7 +111,7 @@ def _end_early(run: Run, batch: Sequence[Roll], why: str) -> None:
             roll.code = 1
             roll.error = f"{why} before the old slot was retired; the next run does that"
     for roll in run.rolls:
-        if roll.outcome == "pending":
+        if roll.outcome == "pending" and not roll.confirmed:
             roll.outcome = "skipped"
 
 
