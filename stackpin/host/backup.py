@@ -30,8 +30,8 @@ def backup(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
     load: every row acknowledged before the call is in it. Returns {id, snapshot, repository,
     release, tags, database: {path, size, tables: {name: rows}, schema_version} or null, paths,
     skipped: [configured paths that are absent], added_bytes, total_bytes, removed: [ids],
-    seconds}. Raises HostError(refused): no restic, or a password missing; HostError(error): the
-    database is damaged or restic failed.
+    seconds}. Raises HostError(refused): no restic, no room, or a password missing;
+    HostError(error): the database is damaged or restic failed.
     """
     started = time.monotonic()
     reason = str(payload.get("reason") or "asked for")

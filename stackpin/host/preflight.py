@@ -15,6 +15,7 @@ from stackpin.host import nginx, processes, system
 from stackpin.host.checks_local import available_mb, free
 from stackpin.host.errors import HostError
 from stackpin.host.preflight_paths import database, repository, traversable, writable
+from stackpin.host.room import database_bytes
 from stackpin.host.stack import SLOTS, Stack
 
 __all__ = ["COMMANDS", "Item", "preflight"]
@@ -57,7 +58,7 @@ def _items(stack: Stack, needs: Mapping[str, Any]) -> Iterator[Item]:
     yield _python()
     yield _systemd()
     yield from _commands(needs.get("commands") or [])
-    yield from _disk(needs)
+    yield from _disk(stack, needs)
     yield _memory(int(needs.get("memory_mb") or 0))
     yield from _ports(stack, needs.get("ports") or [])
     for path in needs.get("paths") or []:
@@ -113,22 +114,37 @@ def _commands(names: list[str]) -> Iterator[Item]:
         )
 
 
-def _disk(needs: Mapping[str, Any]) -> Iterator[Item]:
-    # An artifact is on disk twice while it becomes a release.
-    need = int(needs.get("disk_mb") or 0) + 2 * int(needs.get("artifact_bytes") or 0) // 2**20
+def _disk(stack: Stack, needs: Mapping[str, Any]) -> Iterator[Item]:
+    # An artifact is on disk twice while it becomes a release; of the database a backup and a
+    # rehearsal each make a copy, beside the state and beside the data.
+    always = int(needs.get("disk_mb") or 0) + 2 * int(needs.get("artifact_bytes") or 0) // 2**20
+    copies, at_copies = 0, set()
+    database = stack.at(needs["database"]) if needs.get("database") else None
+    if database is not None:
+        copies = -(-2 * database_bytes(database) // 2**20)
+        at_copies = {_existing(path).stat().st_dev for path in (database, stack.state_dir)}
+    places = [Path(name) for name in needs.get("paths") or ["/"]]
+    if database is not None and copies:
+        places += [database.parent, stack.state_dir]
     seen = set()
-    for name in needs.get("paths") or ["/"]:
-        path = Path(name)
-        while not path.exists():
-            path = path.parent
-        if path.stat().st_dev in seen:
+    for name in places:
+        path = _existing(name)
+        device = path.stat().st_dev
+        if device in seen:
             continue
-        seen.add(path.stat().st_dev)
+        seen.add(device)
+        need = always + (copies if device in at_copies else 0)
         space, inodes = free(path)
         few = inodes is not None and inodes < 1000
         measured = f"{space} MiB free" + (f", only {inodes} inodes" if few else "")
         remedy = f"Free space on the file system of {name}, or add some."
         yield Item(f"disk {name}", space >= need and not few, measured, f"{need} MiB free", remedy)
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path
 
 
 def _memory(need: int) -> Item:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from stackpin.host import disk, slots, sqlite_db, units
+from stackpin.host import disk, room, slots, sqlite_db, units
 from stackpin.host.errors import failed
 from stackpin.host.mutex import flock, state_dir
 from stackpin.host.progress import say
@@ -100,6 +100,7 @@ def _copy(stack: Stack) -> dict[str, int | None]:
     sizes: dict[str, int | None] = {"database": None, "repository": None}
     database = stack.at(stack.database) if stack.database else None
     if database is not None and database.is_file():
+        room.require(folder, room.database_bytes(database), "a rehearsal's copy of the database")
         copy = folder / database.name
         try:
             sqlite_db.copy(database, copy)

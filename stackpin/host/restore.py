@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from stackpin.host import disk, journal, pointer, runs, snapshot, sqlite_db, units
+from stackpin.host import disk, journal, pointer, room, runs, snapshot, sqlite_db, units
 from stackpin.host.backup import backup, fetched
 from stackpin.host.errors import HostError, broken, failed, gate_failed, refused
 from stackpin.host.mutex import mutex
@@ -53,9 +53,13 @@ def restore(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
         if payload.get("dry"):
             return view
         _allowed(stack, payload, view)
+        # Now, while the service still runs: what is put back, and the safety backup's copy.
+        database, source = stack.at(stack.database), directory / snapshot.DATABASE
+        need = source.stat().st_size + room.database_bytes(database)
+        room.require(database.parent, need, "the restored database and a copy of the present one")
         with mutex(stack):
             _allowed(stack, payload, view)
-            return {**view, **_perform(stack, directory / snapshot.DATABASE, view, payload)}
+            return {**view, **_perform(stack, source, view, payload)}
 
 
 def _view(stack: Stack, chosen: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from stackpin.host import disk, pointer, sqlite_db
+from stackpin.host import disk, pointer, room, sqlite_db
 from stackpin.host.clock import now_text
 from stackpin.host.errors import failed
 from stackpin.host.stack import Stack
@@ -28,8 +28,8 @@ def build(stack: Stack, target: Path, *, reason: str, release: str | None) -> di
     """Fill the empty private directory `target`; return meta.json.
 
     meta: {stack, release, live_release, reason, created, database: {path, size, tables: {name:
-    rows}, schema_version} or null, files: {name: sha256}}. Raises HostError(error): the copy of
-    the database is not sound; nothing may be stored then.
+    rows}, schema_version} or null, files: {name: sha256}}. Raises HostError(refused): no room for
+    the copy of the database; (error): that copy is not sound; nothing may be stored then.
     """
     live = pointer.live_release(stack)
     database = _copy_database(stack, target / DATABASE)
@@ -55,8 +55,10 @@ def build(stack: Stack, target: Path, *, reason: str, release: str | None) -> di
 def _copy_database(stack: Stack, copy: Path) -> dict[str, Any] | None:
     if not stack.database or not stack.at(stack.database).is_file():
         return None
+    source = stack.at(stack.database)
+    room.require(copy.parent, room.database_bytes(source), "a backup's copy of the database")
     try:
-        sqlite_db.copy(stack.at(stack.database), copy)
+        sqlite_db.copy(source, copy)
         copy.chmod(0o600)
         return {"path": stack.database, **database_summary(copy)}
     except sqlite3.Error as problem:
