@@ -1,6 +1,7 @@
 """The lease of an operator: who is working on this stack, why, and until when.
 
-Ages and deadlines are this host's own clock, so operators' clocks do not matter.
+Ages and deadlines are this host's own time since its start, so neither operators' clocks nor a
+change of this one's matter. After a restart only the wall clock is left to judge by.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import time
 from typing import Any
 
 from stackpin.host import journal
+from stackpin.host.clock import boot_id, running_seconds
 from stackpin.host.disk import read_json, remove_file, write_json
 from stackpin.host.errors import HostError, refused
 from stackpin.host.mutex import flock, state_dir
@@ -22,26 +24,40 @@ Payload = dict[str, Any]
 
 
 def current(stack: Stack) -> Payload | None:
-    """Return the lease if it still counts: {owner, reason, token, acquired, deadline, ttl}."""
+    """Return the lease if it still counts.
+
+    {owner, reason, token, acquired, acquired_running, deadline, deadline_running, boot, ttl}.
+    """
     lease = read_json(stack.lock_file)
-    if lease is None or float(lease.get("deadline", 0)) <= time.time():
-        return None
-    return lease
+    return None if lease is None or _left(lease) <= 0 else lease
+
+
+def _left(lease: Payload) -> float:
+    if lease.get("boot") == boot_id():
+        return float(lease["deadline_running"]) - running_seconds()
+    left = float(lease.get("deadline") or 0) - time.time()
+    # More than it was ever given: the clock was set back, and says nothing about this lease.
+    return left if left <= float(lease.get("ttl") or DEFAULT_TTL) else 0.0
+
+
+def _age(lease: Payload) -> float:
+    if lease.get("boot") == boot_id():
+        return running_seconds() - float(lease["acquired_running"])
+    return max(0.0, time.time() - float(lease.get("acquired") or time.time()))
 
 
 def shown(lease: Payload | None) -> Payload | None:
     """Return what others may see of a lease: everything but its token, with ages in seconds."""
     if lease is None:
         return None
-    now = time.time()
     return {
         "owner": lease.get("owner"),
         "reason": lease.get("reason"),
         "acquired": lease.get("acquired"),
         "deadline": lease.get("deadline"),
         "ttl": lease.get("ttl"),
-        "age": round(now - float(lease.get("acquired", now)), 1),
-        "left": round(float(lease.get("deadline", now)) - now, 1),
+        "age": round(_age(lease), 1),
+        "left": round(_left(lease), 1),
     }
 
 
@@ -59,25 +75,28 @@ def acquire(stack: Stack, payload: Payload) -> Payload:
         token = str(payload.get("token") or secrets.token_hex(16))
         if lease is not None and lease.get("token") != token:
             raise _held(stack, lease)
-        return _write(stack, payload, token, acquired=(lease or {}).get("acquired"))
+        return _write(stack, payload, token, older=lease)
 
 
 def renew(stack: Stack, payload: Payload) -> Payload:
     """lock-renew {token, ttl?}: push the deadline; also after it passed, if nobody took over."""
+    gone = f"lock of {stack.name}: the lease is gone (released or stolen)"
+    if not stack.state_dir.is_dir():
+        raise refused(gone)  # uninstalled: nothing of the stack is made again
     with _alone(stack):
         lease = read_json(stack.lock_file)
-        if lease is None or lease.get("token") != payload.get("token"):
-            if lease is None:
-                raise refused(f"lock of {stack.name}: the lease is gone (released or stolen)")
+        if lease is None:
+            raise refused(gone)
+        if lease.get("token") != payload.get("token"):
             raise _held(stack, lease)
         ttl = payload.get("ttl") or lease.get("ttl")
-        return _write(
-            stack, {**lease, "ttl": ttl}, str(lease["token"]), acquired=lease.get("acquired")
-        )
+        return _write(stack, {**lease, "ttl": ttl}, str(lease["token"]), older=lease)
 
 
 def release(stack: Stack, payload: Payload) -> Payload:
     """lock-release {token}: give the lease back; {released: false} when there is none of ours."""
+    if not stack.state_dir.is_dir():
+        return {"released": False, "lock": None}
     with _alone(stack):
         lease = read_json(stack.lock_file)
         if lease is None or lease.get("token") != payload.get("token"):
@@ -91,7 +110,7 @@ def steal(stack: Stack, payload: Payload) -> Payload:
     with _alone(stack):
         old = current(stack)
         token = str(payload.get("token") or secrets.token_hex(16))
-        answer = _write(stack, payload, token, acquired=None)
+        answer = _write(stack, payload, token, older=None)
         if old is not None and old.get("token") != token:
             journal.append(
                 stack,
@@ -113,20 +132,23 @@ def _alone(stack: Stack) -> Any:  # noqa: ANN401 (a context manager of nothing)
     return flock(state_dir(stack) / "lock.mutex", timeout=10.0)
 
 
-def _write(stack: Stack, payload: Payload, token: str, *, acquired: object) -> Payload:
+def _write(stack: Stack, payload: Payload, token: str, *, older: Payload | None) -> Payload:
     owner = payload.get("owner")
     if not owner:
         raise refused("lock: `owner` is missing; say who wants it, like alice@desk")
     ttl = float(payload.get("ttl") or DEFAULT_TTL)
     if not 1 <= ttl <= 86400:
         raise refused(f"lock: ttl of {ttl:g} s; expected 1 to 86400")
-    now = time.time()
+    now, running = time.time(), running_seconds()
     lease = {
         "owner": str(owner),
         "reason": str(payload.get("reason") or ""),
         "token": token,
-        "acquired": acquired or round(now, 3),
+        "acquired": (older or {}).get("acquired") or round(now, 3),
+        "acquired_running": round(running - (_age(older) if older else 0.0), 3),
         "deadline": round(now + ttl, 3),
+        "deadline_running": round(running + ttl, 3),
+        "boot": boot_id(),
         "ttl": ttl,
     }
     write_json(stack.lock_file, lease)

@@ -75,7 +75,8 @@ def rollout(stack: Stack, payload: Payload) -> Payload:
         "release": release,
         "from": run["from_release"],
         "slot": run["to_slot"],
-        "stages": answers,
+        # The token has done its work; nobody else needs to see one.
+        "stages": {n: {k: v for k, v in a.items() if k != "token"} for n, a in answers.items()},
     }
 
 

@@ -45,10 +45,10 @@ class Host:
         patch.setattr(waiting, "run_checks", self.check)
         patch.setattr(runs, "process_mark", self.mark)
         patch.setattr("stackpin.host.stages.os.getpid", lambda: self.program)
-        for place in ("runs", "timer", "guard", "stages"):
+        for place in ("runs", "timer", "guard", "stages", "lock"):
             if hasattr(__import__(f"stackpin.host.{place}", fromlist=["x"]), "boot_id"):
                 patch.setattr(f"stackpin.host.{place}.boot_id", lambda: self.life)
-        for place in ("runs", "timer", "guard", "stages_live"):
+        for place in ("runs", "timer", "guard", "stages_live", "lock"):
             patch.setattr(f"stackpin.host.{place}.running_seconds", lambda: 1000.0 + self.ahead)
         for owner, name in (
             (os, "fsync"),
