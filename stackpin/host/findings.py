@@ -1,20 +1,17 @@
 """The ways a host can differ from what was deployed on it, each with its code.
 
 running-not-installed, exe-deleted, unit-override, stray-listener, slot-journal-disagreement,
-slot-not-running, both-slots-running, release-modified, mode-wrong, pending-guard, maintenance-on,
-database-damaged (made in inspect.py).
+slot-not-running, both-slots-running, unfinished-run, release-modified, mode-wrong, pending-guard,
+maintenance-on, database-damaged (made in inspect.py).
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from stackpin.host import journal, owners, pointer, releases, runs, slots
-from stackpin.host.processes import Listener, Process
+from stackpin.host import disk, journal, owners, pointer, releases, runs, slots, static
+from stackpin.host.reading import Finding, Reading, UnitState
 from stackpin.host.stack import SLOTS, Stack
 
 __all__ = ["Finding", "Reading", "UnitState", "look"]
@@ -23,49 +20,22 @@ __all__ = ["Finding", "Reading", "UnitState", "look"]
 _VENDOR = ("/usr/lib/", "/lib/")
 
 
-class Finding(NamedTuple):
-    """One difference: a stable code, a sentence with place and remedy, expected and found."""
-
-    code: str
-    message: str
-    expected: str
-    found: str
-
-
-@dataclass(frozen=True)
-class UnitState:
-    """What systemd says of a slot's unit; fragment_ok: its text is the release's and loaded."""
-
-    name: str
-    active: str
-    sub: str
-    main_pid: int
-    restarts: int
-    dropins: list[str]
-    fragment: str | None
-    fragment_ok: bool
-    reload_needed: bool
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the fields as JSON."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Reading:
-    """One moment of a host: units and processes by slot."""
-
-    stack: Stack
-    live_slot: str | None
-    units: dict[str, UnitState]
-    running: dict[str, Process]
-    listening: list[Listener]
-
-
 def look(reading: Reading) -> list[Finding]:
     """List every difference. A run at work explains two running slots and a young switch."""
-    busy = not runs.ended(runs.load(reading.stack))
+    run = runs.load(reading.stack)
+    abandoned = None if run is None else runs.stale(reading.stack, run)
+    busy = not runs.ended(run) and abandoned is None
     found: list[Finding] = []
+    if run is not None and abandoned is not None:
+        found.append(
+            Finding(
+                "unfinished-run",
+                f"{reading.stack.name}: run {run['run']} to {run['release']} was left "
+                f"{run['stage']} ({abandoned}); deploy again, that cleans up first",
+                "no open run",
+                f"run {run['run']}, {run['stage']}, {abandoned}",
+            )
+        )
     if not reading.stack.is_static:
         found += _slots(reading, busy)
         for slot in SLOTS:
@@ -185,19 +155,26 @@ def _journal(reading: Reading, busy: bool) -> Iterator[Finding]:
 
 
 def _releases(reading: Reading) -> Iterator[Finding]:
+    """Look at the files of what runs or may be gone back to, and at the pages that are served."""
     stack = reading.stack
-    if stack.is_static:
-        return
-    for release in sorted({slots.linked(stack, slot) for slot in SLOTS} - {None}, key=str):
-        wanted = releases.about(stack, str(release)).get("artifact_sha256")
-        found = _sha256(stack.release_dir(str(release)) / "server")
-        if found != wanted:
-            yield Finding(
-                "release-modified",
-                f"{stack.release_dir(str(release))}/server is not what was uploaded; deploy again",
-                f"sha256 {wanted}",
-                f"sha256 {found}" if found else "absent",
-            )
+    held = {slots.linked(stack, slot) for slot in SLOTS} if not stack.is_static else set()
+    for release in sorted(str(name) for name in {*held, pointer.live_release(stack)} - {None}):
+        base = stack.release_dir(release)
+        names = releases.altered(stack, release)
+        if not names:
+            continue
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        # What is there and what should be, in their own words where one file stands for all.
+        wanted = releases.about(stack, release)
+        files = {"server": wanted.get("artifact_sha256")}
+        files |= {f"{static.SITE}/{n}": v for n, v in (wanted.get("files") or {}).items()}
+        found = _sha256(base / names[0])
+        yield Finding(
+            "release-modified",
+            f"{base}/{names[0]}{more} is not what was uploaded; deploy again",
+            f"sha256 {files[names[0]]}" if files.get(names[0]) else "absent",
+            f"sha256 {found}" if found else "absent",
+        )
 
 
 def _listeners(reading: Reading) -> Iterator[Finding]:
@@ -284,11 +261,7 @@ def _is_elf(path: Path) -> bool:
 
 
 def _sha256(path: Path) -> str | None:
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
+        return disk.sha256(path)
     except OSError:
         return None
-    return digest.hexdigest()

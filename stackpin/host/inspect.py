@@ -7,8 +7,8 @@ from contextlib import closing
 from typing import Any
 
 from stackpin.host import findings, pointer, processes, releases, slots, sqlite_db, system
-from stackpin.host.findings import Finding, Reading, UnitState
 from stackpin.host.masking import Masker
+from stackpin.host.reading import Finding, Reading, UnitState
 from stackpin.host.stack import SLOTS, Stack
 
 __all__ = ["COMMANDS", "inspect"]

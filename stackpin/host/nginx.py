@@ -17,6 +17,7 @@ from typing import Any
 
 from stackpin.host import disk, system
 from stackpin.host.errors import HostError, failed, refused
+from stackpin.host.mutex import state_dir
 from stackpin.host.stack import Stack
 
 __all__ = ["COMMANDS", "check_present"]
@@ -47,8 +48,10 @@ def nginx_test(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def nginx_apply(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
-    """Make a change nginx accepts and reload it, if anything changed.
+    """Make a change nginx accepts and reload it, if anything changed or an earlier reload is due.
 
+    A marker lies beside the state from before the first file is written until nginx was reloaded:
+    a program killed in between leaves files that nginx has not read.
     payload as of nginx_test. Returns {message, changed: [path], reloaded}. Raises
     HostError(refused) when nginx does not accept it, HostError(error) when the reload failed; in
     both cases the files are as before.
@@ -56,18 +59,26 @@ def nginx_apply(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
     wanted = _wanted(payload)
     message = _try(stack, wanted)
     changed = _changes(stack, wanted)
-    if not changed:
+    due = stack.nginx_reload_file.exists()
+    if not changed and not due:
         return {"message": message, "changed": [], "reloaded": False}
     undo = [_keep(stack.at(path)) for path in changed]
     try:
+        if not due:
+            state_dir(stack)
+            disk.atomic_write(stack.nginx_reload_file, b"")
         _write(wanted, changed, stack.at)
         # Once more where it counts: the copy is not the place nginx reads.
         message = _judge(system.run(["nginx", "-t"], check=False), None)
+        due = True  # from here on what nginx has read is not known until it says so
         reloaded = _reload()
     except BaseException:
         for restore in reversed(undo):
             restore()
+        if not due:
+            disk.remove_file(stack.nginx_reload_file)
         raise
+    disk.remove_file(stack.nginx_reload_file)
     return {"message": message, "changed": changed, "reloaded": reloaded}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -12,13 +11,14 @@ from typing import Any
 from stackpin.host import static
 from stackpin.host.clock import now_text
 from stackpin.host.disk import make_dir, read_json, remove_file, sync_dir, write_json
+from stackpin.host.disk import sha256 as sha256_of
 from stackpin.host.envfile import parse_env
 from stackpin.host.errors import refused
 from stackpin.host.mutex import mutex
 from stackpin.host.progress import say
 from stackpin.host.stack import Stack
 
-__all__ = ["COMMANDS", "describe", "environment", "exists", "version_of"]
+__all__ = ["COMMANDS", "altered", "describe", "environment", "exists", "version_of"]
 
 _ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,120}$")
 _SHA256 = re.compile(r"^[0-9a-f]{64}$")
@@ -128,10 +128,12 @@ def _fill(stack: Stack, building: Path, artifact: Path, payload: dict[str, Any])
         _put(building / "unit", unit.encode(), 0o644)
         shutil.copyfile(artifact, building / "server")
         (building / "server").chmod(0o755)
-        if _sha256(building / "server") != info["artifact_sha256"]:
+        if sha256_of(building / "server") != info["artifact_sha256"]:
             raise refused(f"{artifact}: changed while it was copied; upload it again")
     size = sum(p.stat().st_size for p in building.rglob("*") if p.is_file())
     about = {key: info.get(key) for key in _KEPT}
+    if stack.is_static:
+        about["files"] = static.tree(building / static.SITE)
     write_json(building / "release.json", {**about, "created": now_text(), "size": size}, 0o644)
     for path in [building, *building.rglob("*")]:
         fd = os.open(path, os.O_RDONLY)
@@ -148,10 +150,24 @@ def _intact(stack: Stack, release: str, sha256: str) -> bool:
             f"{about(stack, release).get('artifact_sha256')}); expected {sha256}: give the "
             "release another version"
         )
-    if stack.is_static:
-        return (stack.release_dir(release) / static.SITE).is_dir()
-    server = stack.release_dir(release) / "server"
-    return server.is_file() and _sha256(server) == sha256
+    return not altered(stack, release)
+
+
+def altered(stack: Stack, release: str) -> list[str]:
+    """List the files of a release, below its directory, that are not what was uploaded.
+
+    Releases of pages made before their files were recorded are only asked for their directory.
+    """
+    base, info = stack.release_dir(release), about(stack, release)
+    if not stack.is_static:
+        server = base / "server"
+        good = server.is_file() and sha256_of(server) == info.get("artifact_sha256")
+        return [] if good else ["server"]
+    site, files = base / static.SITE, info.get("files")
+    if not site.is_dir() or site.is_symlink():
+        return [static.SITE]
+    names = static.differing(site, files) if isinstance(files, dict) else []
+    return [f"{static.SITE}/{name}" for name in names]
 
 
 def _find_artifact(stack: Stack, sha256: str, given: object) -> Path:
@@ -163,7 +179,7 @@ def _find_artifact(stack: Stack, sha256: str, given: object) -> Path:
     wrong = ""
     for place in places:
         if place.is_file():
-            if _sha256(place) == sha256:
+            if sha256_of(place) == sha256:
                 return place
             wrong = f"; {place} has other content: the upload was cut or altered"
     raise refused(
@@ -171,14 +187,6 @@ def _find_artifact(stack: Stack, sha256: str, given: object) -> Path:
         "upload it first",
         needs_artifact=sha256,
     )
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _put(path: Path, data: bytes, mode: int) -> None:

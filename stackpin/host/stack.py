@@ -218,6 +218,11 @@ class Stack:
         return self.state_dir / "maintenance"
 
     @property
+    def nginx_reload_file(self) -> Path:
+        """Present: nginx has not been reloaded since its files were last changed."""
+        return self.state_dir / "nginx.reload"
+
+    @property
     def incoming_dir(self) -> Path:
         """Uploaded artifacts, named by their sha256, not yet part of a release."""
         return self.state_dir / "incoming"

@@ -17,12 +17,16 @@ def state(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
     """Tell everything recorded: state {journal?: number of lines, 50}.
 
     -> {installed, kind, live_slot, live_release, slots: {slot: {release, active, sub, main_pid,
-    started, restarts}}, releases, last_good, pending, run, lock, maintenance, journal}.
-    pending has no token. Without stack.json: {installed: false, lock}.
+    started, restarts}}, releases, last_good, pending, run, lock, maintenance, maintenance_since,
+    nginx_reload_pending, live_modified, journal}. pending has no token. nginx_reload_pending:
+    nginx's files were changed and it was not reloaded since. live_modified: the files of the live
+    release are not what was uploaded. Without stack.json: {installed: false, lock,
+    nginx_reload_pending}.
     """
     lease = lock.shown(lock.current(stack))
+    reload_due = stack.nginx_reload_file.exists()
     if not stack.installed:
-        return {"installed": False, "lock": lease}
+        return {"installed": False, "lock": lease, "nginx_reload_pending": reload_due}
     live = pointer.live_release(stack)
     maintenance = stack.maintenance_file.exists()
     return {
@@ -38,6 +42,8 @@ def state(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
         "lock": lease,
         "maintenance": maintenance,
         "maintenance_since": (disk.read_json(stack.maintenance_file) or {}).get("since"),
+        "nginx_reload_pending": reload_due,
+        "live_modified": live is not None and bool(releases.altered(stack, live)),
         "journal": journal.read(stack, int(payload.get("journal", 50))),
     }
 

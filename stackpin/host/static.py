@@ -10,7 +10,7 @@ from stackpin.host import disk
 from stackpin.host.errors import refused
 from stackpin.host.stack import Stack
 
-__all__ = ["SITE", "live_release", "point", "unpack"]
+__all__ = ["SITE", "differing", "live_release", "point", "tree", "unpack"]
 
 SITE = "site"  # the directory of a release that holds the files to serve
 
@@ -77,3 +77,23 @@ def _unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> 
         while chunk := source.read(1 << 20):
             file.write(chunk)
     place.chmod(0o644)
+
+
+def tree(site: Path) -> dict[str, str]:
+    """Return {path: sha256} of all files below `site`; what is no plain file has "link"."""
+    found = {}
+    for folder, folders, names in os.walk(site):
+        for name in [*names, *folders]:
+            path = Path(folder) / name
+            inner = str(path.relative_to(site))
+            if path.is_symlink() or not (path.is_file() or path.is_dir()):
+                found[inner] = "link"
+            elif path.is_file():
+                found[inner] = disk.sha256(path)
+    return found
+
+
+def differing(site: Path, wanted: dict[str, str]) -> list[str]:
+    """List the files below `site` that are not those of `wanted`: altered, absent or added."""
+    found = tree(site)
+    return sorted(n for n in {*wanted, *found} if found.get(n) != wanted.get(n))

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from stackpin.engine.bundle import host_program
-from stackpin.host import disk, journal, lock, main, mutex, pruning, static, units
+from stackpin.host import disk, journal, main, mutex, pruning, static, units
 from stackpin.host.errors import HostError
 from stackpin.host.stack import Stack
 from tests.unit.host_core_fakes import Host, outcome
@@ -44,7 +44,8 @@ def operator(host: Host, run: str = "r1", release: str = "new") -> str:
 
 
 def test_without_stack_only_bare_commands_work(host: Host) -> None:
-    assert host.call("state") == {"installed": False, "lock": None}
+    told = host.call("state")
+    assert told == {"installed": False, "lock": None, "nginx_reload_pending": False}
     with pytest.raises(HostError, match="not installed") as refused:
         host.call("begin")
     assert refused.value.exit_code == 3
@@ -208,24 +209,22 @@ def test_operator_needs_a_lease_and_a_complete_release(ready: Host) -> None:
         ready.call("begin", run="r1", release="newer", mode="self")
 
 
-def test_lease(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 1000.0
-    monkeypatch.setattr(lock.time, "time", lambda: now)
+def test_lease(host: Host) -> None:
     first = host.call("lock-acquire", owner="a", reason="x", ttl=60)
     token = first["token"]
     with pytest.raises(HostError) as held:
         host.call("lock-acquire", owner="b", reason="y", ttl=60)
     assert held.value.detail["owner"] == "a" and held.value.exit_code == 3
     assert "token" not in held.value.detail
-    now = 1050.0
+    host.ahead = 50
     assert host.call("lock-renew", token=token)["lock"]["left"] == 60
     with pytest.raises(HostError, match="locked by a for 50 s"):
         host.call("lock-renew", token="wrong")
     assert host.call("lock-release", token="wrong")["released"] is False
-    now = 1111.0
+    host.ahead = 111
     assert host.call("lock-show")["lock"] is None
     assert host.call("lock-renew", token=token)["lock"]["owner"] == "a"
-    now = 1300.0
+    host.ahead = 300
     assert host.call("lock-acquire", owner="b", reason="y", ttl=5)["lock"]["owner"] == "b"
     with pytest.raises(HostError, match="locked by b"):
         host.call("lock-renew", token=token)
@@ -381,7 +380,8 @@ def test_program_is_deterministic_and_runs(tmp_path: Path) -> None:
         env={"STACKPIN_ROOT": str(tmp_path)},
         check=True,
     )
-    assert json.loads(done.stdout) == {"ok": True, "installed": False, "lock": None}
+    answer = json.loads(done.stdout)
+    assert answer["ok"] and answer["installed"] is False and answer["lock"] is None
     bad = subprocess.run(
         argv, input=b"[", capture_output=True, env={"STACKPIN_ROOT": str(tmp_path)}, check=False
     )
