@@ -11,6 +11,7 @@ from typing import Any
 
 __all__ = [
     "atomic_write",
+    "copy_new",
     "make_dir",
     "read_json",
     "remove_file",
@@ -64,6 +65,24 @@ def atomic_write(
             temporary.unlink()
         raise
     sync_dir(path.parent)
+
+
+def copy_new(source: Path, target: Path, mode: int, owner: tuple[int, int]) -> None:
+    """Copy a file to a name that is made anew, durably; for directories others may write in.
+
+    Whatever has the name goes first, and nothing is ever written through a link put there.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        target.unlink()
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(target, flags, 0o600)
+    with os.fdopen(fd, "wb") as new, source.open("rb") as old:
+        while chunk := old.read(1 << 20):
+            new.write(chunk)
+        new.flush()
+        os.fchown(new.fileno(), *owner)
+        os.fchmod(new.fileno(), mode)
+        os.fsync(new.fileno())
 
 
 def replace_link(path: Path, target: str) -> None:

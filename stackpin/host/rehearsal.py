@@ -94,21 +94,16 @@ def _not_ours_if_gone(still: Still) -> Iterator[None]:
 
 def _copy(stack: Stack) -> dict[str, int | None]:
     folder = stack.rehearsal_dir
-    disk.make_dir(folder, 0o700)
     owner = _owner(stack.user)
-    os.chown(folder, *owner)
-    sizes: dict[str, int | None] = {"database": None, "repository": None}
-    database = stack.at(stack.database) if stack.database else None
-    if database is not None and database.is_file():
-        room.require(folder, room.database_bytes(database), "a rehearsal's copy of the database")
-        copy = folder / database.name
-        try:
-            sqlite_db.copy(database, copy)
-        except sqlite3.Error as error:
-            raise failed(f"{database}: could not be copied for the rehearsal: {error}") from error
-        copy.chmod(0o600)
-        os.chown(copy, *owner)
-        sizes["database"] = copy.stat().st_size
+    disk.make_dir(folder, 0o700)
+    # Root's until the copy is there: nobody can plant a link for root to write through.
+    os.chown(folder, 0, 0)
+    try:
+        _empty(folder)
+        sizes: dict[str, int | None] = {"database": _copy_database(stack, owner)}
+    finally:
+        os.chown(folder, *owner)
+    sizes["repository"] = None
     repository = stack.at(stack.repo_root) if stack.repo_root else None
     if repository is not None and repository.is_dir():
         # As the service's user: root must not run a hook or a filter of a repository it does not
@@ -127,6 +122,22 @@ def _copy(stack: Stack) -> dict[str, int | None]:
             p.stat().st_size for p in (folder / "repo").rglob("*") if p.is_file()
         )
     return sizes
+
+
+def _copy_database(stack: Stack, owner: tuple[int, int]) -> int | None:
+    database = stack.at(stack.database) if stack.database else None
+    if database is None or not database.is_file():
+        return None
+    folder = stack.rehearsal_dir
+    room.require(folder, room.database_bytes(database), "a rehearsal's copy of the database")
+    copy = folder / database.name
+    try:
+        sqlite_db.copy(database, copy)
+    except sqlite3.Error as error:
+        raise failed(f"{database}: could not be copied for the rehearsal: {error}") from error
+    copy.chmod(0o600)
+    os.chown(copy, *owner)
+    return copy.stat().st_size
 
 
 def _write_drop_in(stack: Stack) -> None:
@@ -161,11 +172,15 @@ def _remove(stack: Stack) -> None:
         units.reload()
     slots.unlink(stack, SLOT)
     if stack.rehearsal_dir.is_dir():
-        for item in stack.rehearsal_dir.iterdir():
-            if item.is_dir() and not item.is_symlink():
-                shutil.rmtree(item, ignore_errors=True)
-            else:
-                item.unlink(missing_ok=True)
+        _empty(stack.rehearsal_dir)
+
+
+def _empty(folder: Path) -> None:
+    for item in folder.iterdir():
+        if item.is_dir() and not item.is_symlink():
+            shutil.rmtree(item, ignore_errors=True)
+        else:
+            item.unlink(missing_ok=True)
 
 
 def _owner(user: str) -> tuple[int, int]:

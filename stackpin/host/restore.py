@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
 import sqlite3
 import time
 from contextlib import closing
@@ -160,6 +159,7 @@ def _is_sound(database: Path) -> bool:
     if not database.is_file():
         return False
     try:
+        sqlite_db.require_plain(database)
         with closing(sqlite3.connect(database)) as db:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             return sqlite_db.integrity(db) == "ok"
@@ -172,16 +172,13 @@ def _replace(database: Path, source: Path, *, sound: bool) -> Path | None:
     owner = database.parent.stat()
     new = database.with_name(f".{database.name}.restoring")
     try:
-        shutil.copyfile(source, new)
-        os.chown(new, owner.st_uid, owner.st_gid)
-        new.chmod(0o600)
-        with new.open("rb") as file:
-            os.fsync(file.fileno())
+        # The directory is the service's: what has this name may be a link it planted.
+        disk.copy_new(source, new, 0o600, (owner.st_uid, owner.st_gid))
     except OSError:
         new.unlink(missing_ok=True)
         raise
     aside = None
-    if database.exists():
+    if os.path.lexists(database):
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         aside = database.with_name(f"{database.name}.{'before' if sound else 'damaged'}-{stamp}")
         aside.unlink(missing_ok=True)
@@ -192,7 +189,7 @@ def _replace(database: Path, source: Path, *, sound: bool) -> Path | None:
                     database.with_name(database.name + end).rename(
                         aside.with_name(aside.name + end)
                     )
-        os.link(database, aside)
+        os.link(database, aside, follow_symlinks=False)
     _drop_wal(database)
     new.rename(database)
     disk.sync_dir(database.parent)

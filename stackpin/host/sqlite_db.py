@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+import stat
 from contextlib import closing
 from pathlib import Path
+
+
+def require_plain(path: Path) -> None:
+    """Refuse a database whose name, or a companion's, is no plain file.
+
+    It lies in a directory of the service, which could plant a link there: root would then read,
+    or in a checkpoint even write, a file of somebody else. Raises sqlite3.Error.
+    """
+    for end in ("", "-wal", "-shm", "-journal"):
+        part = path.with_name(path.name + end)
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISREG(part.lstat().st_mode):
+                raise sqlite3.OperationalError(f"{part}: a link or no file, expected a plain file")
 
 
 def open_read_only(path: Path, timeout: float = 5.0) -> sqlite3.Connection:
@@ -12,6 +27,7 @@ def open_read_only(path: Path, timeout: float = 5.0) -> sqlite3.Connection:
 
     Raises sqlite3.Error.
     """
+    require_plain(path)
     database = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=timeout)
     # A second wall: even a mistake here cannot write.
     database.execute("PRAGMA query_only = ON")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import grp
 import hashlib
 import json
 import os
@@ -150,25 +151,36 @@ def _keep(stack: Stack, keep_backups: bool) -> list[Item]:
 
 
 def _user(stack: Stack) -> list[Item]:
+    """List the service's account, if it is plainly one that was made for this stack alone."""
     if not stack.installed or stack.user == "root":
         return []
     try:
         account = pwd.getpwnam(stack.user)
+        group = grp.getgrgid(account.pw_gid)
     except KeyError:
         return []
-    shared = any(other.user == stack.user for other in _others(stack))
-    if shared or not 0 < account.pw_uid < 1000:  # 1000 and up are people
+    made_for_it = (
+        0 < account.pw_uid < 1000  # 1000 and up are people
+        and account.pw_dir == "/nonexistent"
+        and Path(account.pw_shell).name in {"nologin", "false"}
+        and group.gr_name == stack.user
+    )
+    if not made_for_it or any(_may_use(other, stack.user) for other in _others(stack)):
         return []
     return [{"user": stack.user, "why": "service account of the stack"}]
 
 
-def _others(stack: Stack) -> list[Stack]:
-    found = []
-    for path in stack.settings_dir.parent.glob("*/stack.json"):
-        if path.parent.name != stack.name:
-            with contextlib.suppress(HostError):
-                found.append(Stack.load(path.parent.name))
-    return found
+def _may_use(other: str, user: str) -> bool:
+    try:
+        return Stack.load(other).user == user
+    except Exception:
+        return True  # its settings cannot be read, so it counts as a user of everything
+
+
+def _others(stack: Stack) -> list[str]:
+    """Name the other stacks of this host; one whose settings are damaged is there all the same."""
+    found = stack.settings_dir.parent.glob("*/stack.json")
+    return sorted(path.parent.name for path in found if path.parent.name != stack.name)
 
 
 def _last_backup(stack: Stack, payload: dict[str, Any]) -> str | None:

@@ -139,6 +139,7 @@ def test_a_copy_under_writers_is_consistent_and_complete(stack: Stack, tmp_path:
                 with db:
                     db.execute("INSERT INTO t VALUES (?)", (1000 + len(done),))
                 done.append(len(done))
+                stop.wait(0.001)  # where nothing is synced it would fill a small /tmp
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -211,7 +212,7 @@ def test_restore_survives_a_full_disk(
     def full(*_args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(restore.shutil, "copyfile", full)
+    monkeypatch.setattr(restore.disk, "copy_new", full)
     with pytest.raises(HostError, match="No space left"):
         restore._perform(stack, swap["source"], swap["view"], {})
     assert swap["rows"] == 3
