@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import sqlite3
@@ -86,9 +87,9 @@ def account(
     group: str = "crm",
 ) -> None:  # fmt: skip
     entry = pwd.struct_passwd(("crm", "x", uid, 990, "", home, f"/usr/sbin/{login}"))
-    patch.setattr(uninstall.pwd, "getpwnam", lambda _name: entry)
-    own = uninstall.grp.struct_group((group, "x", 990, []))
-    patch.setattr(uninstall.grp, "getgrgid", lambda _gid: own)
+    patch.setattr(pwd, "getpwnam", lambda _name: entry)
+    own = grp.struct_group((group, "x", 990, []))
+    patch.setattr(grp, "getgrgid", lambda _gid: own)
 
 
 def users(stack: Stack) -> list[str]:
@@ -105,7 +106,7 @@ def test_uninstall_takes_only_an_account_made_for_the_stack(
     account(monkeypatch, login="false")
     assert users(stack) == ["crm"]
     for other in ({"uid": 1000}, {"home": "/var/www"}, {"login": "sh"}, {"group": "www-data"}):
-        account(monkeypatch, **other)  # type: ignore[arg-type]
+        account(monkeypatch, **other)
         assert users(stack) == [], other
     monkeypatch.undo()
     monkeypatch.setenv("STACKPIN_ROOT", str(host.root))
