@@ -13,7 +13,8 @@ LAB_PACKAGES := debootstrap systemd-container iptables iproute2 openssh-client o
 TEST_PACKAGES := chromium chromium-driver
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup system browser artifacts lint test test-fast test-unit test-lab test-browser demo bench lock clean
+.PHONY: help setup system browser artifacts test test-fast ruff mypy unit-host unit-rest test-lab test-browser \
+  demo bench lock clean
 
 help:
 	@sed -n '2,4s/^# *//p' Makefile
@@ -22,6 +23,7 @@ help:
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: requirements-dev.lock pyproject.toml
+	@echo "setting up $(VENV): a minute or two, once"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version). Set PYTHON=..."; exit 3; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || tools/apt-install python3-venv
@@ -40,15 +42,24 @@ artifacts: setup
 	@$(BIN)/python -m stackpin.lab.apps.crm.build --out artifacts/crm
 
 # --- checks -----------------------------------------------------------------------------------
-lint: setup
+# Side by side, each printed whole when it ends: linters, types and the unit tests in two halves.
+FAST := ruff mypy unit-host unit-rest
+test-fast: setup
+	@$(MAKE) --no-print-directory -j4 --output-sync=target $(FAST)
+
+ruff: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+mypy: setup
 	$(BIN)/mypy
 
-test-unit: setup
-	$(BIN)/pytest -q tests/unit
+# In one process each: gevent, which pyinfra needs, does not suit xdist's workers.
+unit-host: setup
+	$(BIN)/pytest -q tests/unit/test_host_*.py
 
-test-fast: lint test-unit
+unit-rest: setup
+	$(BIN)/pytest -q tests/unit --ignore-glob='*/test_host_*.py'
 
 # Lab tests mostly wait for gates and timers: four files at once, each with hosts of its own.
 # The longest files come first.
@@ -61,9 +72,8 @@ test-lab: setup system artifacts
 test-browser: setup browser
 	$(BIN)/pytest -q tests/browser
 
-# Unit tests run in one process: gevent, which pyinfra needs, does not suit xdist's workers.
-test: lint system browser artifacts
-	$(BIN)/pytest -q tests/unit tests/browser
+test: test-fast system browser artifacts
+	$(BIN)/pytest -q tests/browser
 	$(BIN)/pytest -q $(PARALLEL) $(LAB_TESTS)
 
 demo: setup system artifacts
