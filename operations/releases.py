@@ -43,8 +43,13 @@ def activate(
         if dead:
             note(Change("service", f"{stack} run", f"left at {left}", "finished"))
             yield call("recover", stack, {})
+        altered = bool(state.get("live_modified"))
+        if altered:
+            note(Change("file", f"{stack} release {live}", "altered on the host", "as released"))
+            yield from _upload(stack, release, artifact)
+            yield _receive(stack, release)
         if _serving(state):
-            if not dead:
+            if not dead and not altered:
                 host.noop(f"{stack} serves {release.id}")
             return
         note(Change("service", stack, "the live slot is not running", "running"))
@@ -53,15 +58,19 @@ def activate(
     note(Change("release", stack, live, release.id))
     if not _complete(state, release.id):
         yield from _upload(stack, release, artifact)
-    yield call(
-        "receive",
-        stack,
-        {"release": release.as_json(), "env": release.env_text, "unit": release.unit_text},
-    )
+    yield _receive(stack, release)
     if not operator:
         yield call(
             "rollout", stack, {"release": release.id, "who": who(), "reason": "pyinfra deploy"}
         )
+
+
+def _receive(stack: str, release: Release) -> StringCommand:
+    return call(
+        "receive",
+        stack,
+        {"release": release.as_json(), "env": release.env_text, "unit": release.unit_text},
+    )
 
 
 def _serving(state: Mapping[str, Any]) -> bool:

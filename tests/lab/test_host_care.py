@@ -222,7 +222,7 @@ def crm(bare: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """The CRM v1.0.0 deployed and serving on blue."""
     out = tmp_path_factory.mktemp("artifacts")
     artifact = build(out, ["v1.0.0"])["v1.0.0"]
-    bare.run("useradd --system --no-create-home --shell /usr/sbin/nologin crm")
+    bare.run("useradd --system --user-group --home-dir /nonexistent --shell /usr/sbin/nologin crm")
     root = {"user": "root", "group": "root"}
     own = {"user": "crm", "group": "crm"}
 

@@ -87,6 +87,13 @@ def test_activate_finishes_what_a_dead_run_left(stage):
     assert called(activate(down)[0]) == ["recover", "service"]
 
 
+def test_activate_repairs_a_live_release_that_was_altered_on_the_host():
+    commands, changes, _ = activate(RUNNING | {"live_modified": True})
+    assert called(commands)[-1:] == ["receive"]
+    assert changes[0].before == "altered on the host"
+    assert any(isinstance(one, FileUploadCommand) for one in commands)
+
+
 @pytest.mark.parametrize("stage", ["retired", "reverted", "failed", "broken"])
 def test_activate_leaves_a_run_that_ended_alone(stage):
     assert activate(RUNNING | {"run": {"run": "r1", "stage": stage}})[0] == []
