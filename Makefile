@@ -66,7 +66,7 @@ unit-rest: setup
 PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder --durations=15
 LAB_TESTS := $(patsubst %,tests/lab/test_%.py,switch failures secrets batches) tests/lab
 
-test-lab: setup system artifacts
+test-lab: setup system browser artifacts
 	$(BIN)/pytest -q $(PARALLEL) $(LAB_TESTS)
 
 test-browser: setup browser
