@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tests.bench.fleet import INVENTORY, Bench, Cost
 
-RUNS = 5
+RUNS = 3
 NAGLE = ("--data", "ssh_paramiko_connect_kwargs={}")  # what stock pyinfra does without our option
 
 
