@@ -61,9 +61,10 @@ def _seed(bench: Bench) -> None:
     """Stop the process, copy the binary over the old one, start: what its script does."""
     unit = _live_unit(bench)
     binary = f"/opt/crm/slots/{unit.removesuffix('.service').partition('@')[2]}/server"
+    copy = f"cp -p {binary} /tmp/server && cp -p /tmp/server {binary}"
     for _ in range(ROUNDS):
         bench.on_host(
-            f"systemctl reset-failed {unit}; systemctl stop {unit} && cp -p {binary} /tmp/server && cp -p /tmp/server {binary}"
+            f"systemctl reset-failed {unit}; systemctl stop {unit} && {copy}"
             f" && systemctl start {unit}"
         )
         time.sleep(PAUSE)
