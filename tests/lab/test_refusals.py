@@ -128,7 +128,7 @@ def test_port_taken(kit: Kit) -> None:
 
 
 def test_disk_too_small(kit: Kit) -> None:
-    refused(kit.deploy(crm_min_disk_mb=90_000_000), "disk", "90000000")
+    refused(kit.deploy(crm_min_disk_mb=90_000_000), "disk", "expected 9000000")
 
 
 def test_wrong_ssh_key(kit: Kit, tmp_path: Path) -> None:
