@@ -41,19 +41,28 @@ def lab() -> None:
 @lab.command(epilog=_example("stackpin lab up 3"))
 @click.argument("count", type=click.IntRange(1, 244), default=1)
 @click.option("--name", default="lab", show_default=True, metavar="PREFIX", help="Host name start.")
+@click.option("--docker", is_flag=True, help="Hosts with Docker; only those count then.")
 @click.option("--release", metavar="NAME", help="Debian release (default trixie).")
 @click.option("--mirror", metavar="URL", help="Debian archive, instead of this machine's own.")
 @click.option("--install", is_flag=True, help="Install missing packages with apt-get first.")
 @reporting
 def up(
-    out: Output, *, count: int, name: str, release: str | None, mirror: str | None, install: bool
+    out: Output,
+    *,
+    count: int,
+    name: str,
+    docker: bool,
+    release: str | None,
+    mirror: str | None,
+    install: bool,
 ) -> None:
     """Have COUNT hosts running (default 1); those there are stay as they are.
 
     The first time builds the base image, about a minute; a host then takes seconds.
     """
     with _progress() as one:
-        hosts = one.up(count, name=name, release=release, mirror=mirror, install=install)
+        source = {"release": release, "mirror": mirror}
+        hosts = one.up(count, name=name, docker=docker, install=install, **source)
     state = one.state()
     out.document(
         {

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from stackpin.errors import Refused, StackpinError
 from stackpin.lab.commands import Report, run
 from stackpin.lab.disks import remove_tree
-from stackpin.lab.image import ensure_image, purge_cache
+from stackpin.lab.image import ensure_image, ensure_layer, purge_cache
 from stackpin.lab.machine import Machine
 from stackpin.lab.network import choose_subnet, network_down, network_up, used_networks
 from stackpin.lab.paths import RUN_DIR, LabPaths
@@ -24,7 +24,7 @@ from stackpin.lab.processes import HostGroup, lab_group
 from stackpin.lab.requirements import check_machine, check_root
 from stackpin.lab.sources import Mirrors, codename, find_mirrors, machine_sources
 from stackpin.lab.ssh import LabHost, ssh_run
-from stackpin.lab.state import HostState, LabState, add_hosts, read_state, write_state
+from stackpin.lab.state import HostState, LabState, add_hosts, add_named, read_state, write_state
 
 __all__ = ["Lab"]
 
@@ -103,22 +103,30 @@ class Lab:
         count: int = 1,
         *,
         name: str = "lab",
+        names: Sequence[str] = (),
+        docker: bool = False,
         release: str | None = None,
         mirror: str | None = None,
         install: bool = False,
     ) -> list[LabHost]:
-        """Have at least `count` hosts running and return them all.
+        """Have at least `count` hosts running, or those of `names`, and return all there are.
 
-        Stopped hosts are started with their disk; new ones are called `name` and a number.
-        `mirror` is a Debian archive to use instead of this machine's. Refused, before anything is
+        Stopped hosts are started with their disk; new ones are called `name` and a number. With
+        `docker` the new ones have Docker, and only hosts with Docker count. `mirror` is a Debian archive to use instead of this machine's. Refused, before anything is
         touched, when this machine cannot carry a lab.
         """
         check_machine(self.paths, install=install, report=self.report)
         with self._locked():
             state = self._begin(release)
             mirrors = self._mirrors(mirror)
-            state.layers = ensure_image(state.release, mirrors, self.paths.cache, self.report)
-            add_hosts(state, count, name)
+            image = (state.release, mirrors, self.paths.cache, self.report)
+            state.layers = ensure_image(*image)
+            if names:
+                add_named(state, names, docker=docker)
+            else:
+                add_hosts(state, count, name, docker=docker)
+            if any(host.docker for host in state.hosts):
+                state.docker_layer = ensure_layer("docker", state.layers[0], *image)
             self.paths.home.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._write(state)
             network_up(self.paths, state.subnet)

@@ -1,4 +1,4 @@
-"""The base image: one Debian root built once, shared read-only by all hosts of all labs."""
+"""The images: Debian roots built once, shared read-only by all hosts of all labs."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ from stackpin.errors import Refused
 from stackpin.lab.commands import Report, stream
 from stackpin.lab.sources import Mirrors, acquire_settings
 
-__all__ = ["PACKAGE_SETS", "ensure_image", "image_key", "purge_cache"]
+__all__ = ["PACKAGE_SETS", "ensure_image", "ensure_layer", "image_key", "purge_cache"]
 
 PACKAGE_SETS: dict[str, tuple[str, ...]] = {
     "base": (
@@ -22,8 +22,15 @@ PACKAGE_SETS: dict[str, tuple[str, ...]] = {
         *("sudo", "iproute2", "ca-certificates", "curl", "procps", "openssl", "git"),
         *("nginx-light", "sqlite3", "restic"),
     ),
+    "docker": (
+        *("docker.io", "docker-cli", "docker-compose", "iptables", "nftables"),
+        "docker-registry",
+    ),
 }
 """What an image contains. A further set becomes a layer of its own above `base`."""
+
+DISABLED = {"docker": ("docker-registry.service", "nftables.service")}
+"""Services of a layer that a host starts only when it is told to."""
 
 RECIPE = 1
 """Raise when `_Build` changes: it is part of the cache key."""
@@ -80,6 +87,35 @@ def ensure_image(release: str, mirrors: Mirrors, cache: Path, report: Report) ->
     return [image]
 
 
+def ensure_layer(
+    kind: str, base: Path, release: str, mirrors: Mirrors, cache: Path, report: Report
+) -> Path:
+    """Return the layer with the packages `PACKAGE_SETS[kind]` above `base`; built if not cached.
+
+    Refused where the cache's file system cannot carry an overlay.
+    """
+    packages = PACKAGE_SETS[kind]
+    # The base's name is part of the key: a layer only fits the image it was built on.
+    layer = cache / f"{release}-{image_key(base.name, [kind, *packages])}"
+    if layer.is_dir():
+        return layer
+    with FileLock(cache / "build.lock"):
+        if not layer.is_dir():
+            part = layer.with_name(layer.name + ".part")
+            if part.exists():
+                shutil.rmtree(part)
+            for name in ("upper", "work", "merged"):
+                (part / name).mkdir(parents=True)
+            build = _Build(part / "merged", release, mirrors, cache / "build.log", report, base)
+            build.add(packages, DISABLED.get(kind, ()))
+            # The layer is the upper directory alone; overlay needs `work` only while it is mounted.
+            whole = layer.with_name(layer.name + ".done.part")
+            (part / "upper").rename(whole)
+            whole.rename(layer)
+            shutil.rmtree(part)
+    return layer
+
+
 @dataclass(frozen=True)
 class _Build:
     root: Path
@@ -87,6 +123,18 @@ class _Build:
     mirrors: Mirrors
     log: Path
     report: Report
+    base: Path | None = None
+
+    def add(self, packages: Sequence[str], disabled: Sequence[str]) -> None:
+        """Install packages above the base image."""
+        self.log.write_text("")
+        # Nothing is started in a chroot, and nothing asks.
+        apt = ("apt-get", "-o", "DPkg::Options::=--force-unsafe-io", "--no-install-recommends")
+        self.inside("apt-get", "update")
+        self.inside(*apt, "install", "-y", *packages)
+        self.inside("apt-get", "clean")
+        if disabled:
+            self.inside("systemctl", "disable", *disabled)
 
     def install(self, packages: Sequence[str]) -> None:
         self.log.write_text("")
@@ -127,9 +175,23 @@ class _Build:
 
     def inside(self, *command: str) -> None:
         self.report(f"building the image: {' '.join(command[:2])}")
-        env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
-        in_root = [*_isolated(), "chroot", str(self.root), *command]
+        path = "/usr/sbin:/usr/bin:/sbin:/bin"
+        env = {"PATH": path, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
+        in_root = [*_isolated(), *self._mounted(), "chroot", str(self.root), *command]
         stream(in_root, self.log, lambda _line: None, env)
+
+    def _mounted(self) -> list[str]:
+        """Mount the layer over its base, for one command: the mount goes with its namespace."""
+        if self.base is None:
+            return []
+        part = self.root.parent
+        options = f"lowerdir={self.base},upperdir={part / 'upper'},workdir={part / 'work'}"
+        script = (
+            'mount -t overlay stackpin-lab -o "$1" "$2" || { echo "no overlay can be mounted in'
+            ' the cache: set STACKPIN_LAB_CACHE to a directory on a disk"; exit 1; };'
+            ' mount -t proc proc "$2/proc"; shift 2; exec "$@"'
+        )
+        return ["sh", "-c", script, "layer", options, str(self.root)]
 
 
 def write_apt(root: Path, release: str, mirrors: Mirrors) -> None:

@@ -17,6 +17,7 @@ from stackpin.errors import StackpinError
 from stackpin.lab import keeper
 from stackpin.lab.commands import run
 from stackpin.lab.disks import mount_disk, remove_tree
+from stackpin.lab.docker import data_flags, make_data
 from stackpin.lab.image import DEPLOY_UID, write_apt
 from stackpin.lab.network import is_cut, set_port, uplink_mtu
 from stackpin.lab.paths import MachineNames
@@ -77,7 +78,9 @@ class Machine:
 
         `login_key` is the public key that root and deploy accept. A disk in use is left as it is.
         """
-        mount_disk(self.names, self.lab.layers)
+        mount_disk(self.names, self.lab.layers_of(self.host))
+        if self.host.docker:
+            make_data(self.names)
         root, host, lab = self.names.root, self.host, self.lab
         machine_id = root / "etc/machine-id"
         if machine_id.exists():
@@ -131,6 +134,7 @@ class Machine:
             # A host must be able to run Docker, nftables and sandboxed units like a real one.
             *("--capability=all", "--system-call-filter=@known", "--resolv-conf=off"),
             *("--timezone=off", "--link-journal=no", "--console=pipe"),
+            *(data_flags(self.names) if self.host.docker else ()),
         ]
         program = [sys.executable, "-I", "-S", keeper.__file__, str(self.group.path)]
         settings = {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1", "SYSTEMD_SECCOMP": "0"}
@@ -181,6 +185,7 @@ class Machine:
         self.kill()
         remove_tree(self.names.root)
         remove_tree(self.names.disk)
+        remove_tree(self.names.docker)
 
     def remove(self) -> None:
         """End the host and remove everything of it."""

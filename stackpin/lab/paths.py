@@ -103,6 +103,11 @@ class MachineNames:
         return self.home / "root"
 
     @property
+    def docker(self) -> Path:
+        """Docker's data on a host with Docker: outside `root`, since overlays do not nest."""
+        return self.home / "docker"
+
+    @property
     def host_key(self) -> Path:
         """The host's ed25519 key; it outlives a reset."""
         return self.home / "ssh_host_ed25519_key"

@@ -1,6 +1,7 @@
 """The lab's memory: lab.json, written before each step so that a crash leaves nothing unknown."""
 
 import os
+from collections.abc import Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -9,11 +10,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from stackpin.errors import Refused, StackpinError
 from stackpin.lab.paths import FIRST_HOST_NUMBER
 
-__all__ = ["HostState", "LabState", "add_hosts", "read_state", "write_state"]
+__all__ = ["HostState", "LabState", "add_hosts", "add_named", "read_state", "write_state"]
 
 
 class HostState(BaseModel):
-    """One host: `number` is the last octet of its address, `started` the start time of `pid`."""
+    """One host: `number` is the last octet of its address, `started` the start time of `pid`.
+
+    With `docker` it has Docker's packages and a directory for Docker's data.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -22,10 +26,14 @@ class HostState(BaseModel):
     address: str
     pid: int | None = None
     started: int | None = None
+    docker: bool = False
 
 
 class LabState(BaseModel):
-    """One lab. `layers` are the image directories, lowest first."""
+    """One lab. `layers` are the image directories, lowest first.
+
+    `docker_layer` lies above them on hosts with Docker; None while there is no such host.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -33,12 +41,19 @@ class LabState(BaseModel):
     subnet: IPv4Network
     release: str
     layers: list[Path] = []
+    docker_layer: Path | None = None
     hosts: list[HostState] = []
 
     @property
     def gateway(self) -> str:
         """The machine's own address on the bridge."""
         return str(self.subnet.network_address + 1)
+
+    def layers_of(self, host: HostState) -> list[Path]:
+        """List the image directories below that host's disk, lowest first."""
+        if host.docker and self.docker_layer is not None:
+            return [*self.layers, self.docker_layer]
+        return self.layers
 
     def host(self, name: str) -> HostState:
         """Find the host of that name; StackpinError naming those there are."""
@@ -75,14 +90,36 @@ def write_state(path: Path, state: LabState) -> None:
     draft.replace(path)
 
 
-def add_hosts(state: LabState, count: int, prefix: str) -> None:
-    """Plan new hosts until there are `count`; a name or address in use is never given twice."""
-    while len(state.hosts) < count:
+def add_hosts(state: LabState, count: int, prefix: str, *, docker: bool = False) -> None:
+    """Plan new hosts until there are `count`; a name or address in use is never given twice.
+
+    With `docker` only hosts that have Docker count.
+    """
+    while sum(host.docker or not docker for host in state.hosts) < count:
         names = {host.name for host in state.hosts}
-        numbers = {host.number for host in state.hosts}
-        index = next(i for i in range(1, 255) if f"{prefix}{i}" not in names)
-        number = next((n for n in range(FIRST_HOST_NUMBER, 255) if n not in numbers), None)
-        if number is None:
-            raise Refused("a lab holds 244 hosts at most")
-        address = str(state.subnet.network_address + number)
-        state.hosts.append(HostState(name=f"{prefix}{index}", number=number, address=address))
+        add_host(state, next(f"{prefix}{i}" for i in range(1, 255) if f"{prefix}{i}" not in names))
+        state.hosts[-1].docker = docker
+
+
+def add_named(state: LabState, names: Sequence[str], *, docker: bool = False) -> None:
+    """Plan the hosts of these names; Refused when one is there that lacks the Docker it needs."""
+    there = {host.name: host for host in state.hosts}
+    for name in names:
+        if name not in there:
+            add_host(state, name)
+            state.hosts[-1].docker = docker
+        elif docker and not there[name].docker:
+            raise Refused(
+                f"{name} was started without Docker: remove it with `stackpin lab down {name}`, "
+                "then try again"
+            )
+
+
+def add_host(state: LabState, name: str) -> None:
+    """Plan one new host with the first free address; Refused when the lab is full."""
+    numbers = {host.number for host in state.hosts}
+    number = next((n for n in range(FIRST_HOST_NUMBER, 255) if n not in numbers), None)
+    if number is None:
+        raise Refused("a lab holds 244 hosts at most")
+    address = str(state.subnet.network_address + number)
+    state.hosts.append(HostState(name=name, number=number, address=address))
