@@ -25,7 +25,7 @@ def host_program() -> tuple[bytes, str]:
     """
     package = Path(stackpin.__file__).parent
     sources = {"__main__.py": _MAIN.encode()}
-    for path in [package / "__init__.py", *(package / "host").glob("*.py")]:
+    for path in [package / "__init__.py", *(package / "host").rglob("*.py")]:
         sources[f"stackpin/{path.relative_to(package).as_posix()}"] = path.read_bytes()
     buffer = io.BytesIO(b"")
     buffer.write(b"#!/usr/bin/python3\n")

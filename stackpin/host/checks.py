@@ -30,20 +30,26 @@ def run_checks(
     env: Mapping[str, str],
     where: set[str],
     version: str | None,
+    address: str | None = None,
+    slot: str | None = None,
 ) -> list[dict[str, Any]]:
     """Run those of `checks` whose `where` is wanted, in parallel; return CheckResults in order.
 
-    `port` replaces {port} in the checks (None: a check that needs it fails); `env` is the
+    `port` replaces {port} in the checks (None: a check that needs it fails), `address` {address}
+    (None: loopback); `slot` is the one asked, by default that of `port`; `env` is the
     release's environment, for {env:NAME} and masking; `version` is what a version header must say.
     """
     chosen = [check for check in checks if check.get("where", "slot") in where]
     masker = Masker.of(env, references(_texts(chosen)))
-    slot = next((name for name, number in stack.ports.items() if number == port), None)
+    if slot is None:
+        slot = next((name for name, number in stack.ports.items() if number == port), None)
+    if address is None and port is not None:
+        address = "127.0.0.1"
     results: list[dict[str, Any] | None] = [None] * len(chosen)
     threads = []
     for index, check in enumerate(chosen):
         timeout = float(check.get("timeout") or 5.0)
-        probe = Probe(stack, slot, port, env, version, timeout, masker)
+        probe = Probe(stack, slot, port, env, version, timeout, masker, address)
 
         def work(index: int = index, check: dict[str, Any] = check, probe: Probe = probe) -> None:
             results[index] = _attempts(check, probe)

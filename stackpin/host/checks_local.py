@@ -36,10 +36,16 @@ class Probe:
     version: str | None
     timeout: float
     mask: Masker
+    address: str | None = None
 
     def fill(self, text: str) -> str:
-        """Replace {port}, {slot} and {stack}. Raises KeyError when one is used but unknown."""
-        known = {"port": self.port, "slot": self.slot, "stack": self.stack.name}
+        """Replace {address}, {port}, {slot} and {stack}. Raises KeyError for one not known."""
+        known = {
+            "address": self.address,
+            "port": self.port,
+            "slot": self.slot,
+            "stack": self.stack.name,
+        }
 
         def value(match: re.Match[str]) -> str:
             found = known[match.group(1)]
@@ -47,7 +53,7 @@ class Probe:
                 raise KeyError(f"{{{match.group(1)}}}")
             return str(found)
 
-        return re.sub(r"\{(port|slot|stack)\}", value, text)
+        return re.sub(r"\{(address|port|slot|stack)\}", value, text)
 
     def unit(self, check: Mapping[str, Any]) -> str:
         """Name the unit a check is about: its own, or the slot's."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stackpin.host import pointer, releases, slots, units
+from stackpin.host import pointer, releases, slots
 from stackpin.host.checks import run_checks
+from stackpin.host.drivers import driver
 from stackpin.host.errors import refused
 from stackpin.host.stack import SLOTS, Stack
 
@@ -53,10 +54,10 @@ def explain(gate: Mapping[str, Any]) -> str:
 
 
 def unit_log(stack: Stack, slot: str, lines: int = 20) -> list[str]:
-    """Return the last log lines of a slot's unit, secrets masked."""
+    """Return the last log lines of a slot, secrets masked."""
     release = slots.linked(stack, slot)
     env = releases.environment(stack, release, slot) if release else {}
-    return units.last_log(stack, slot, env, lines=lines)
+    return driver(stack).last_log(stack, slot, env, lines=lines)
 
 
 def verify(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
@@ -78,10 +79,13 @@ def verify(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
             f"stack {stack.name}, slot {slot or 'live'}: no release there, nothing to verify; "
             "deploy one first"
         )
+    address = None if slot is None else driver(stack).address(stack, slot)
     results = run_checks(
         stack,
         stack.checks,
-        port=None if slot is None else slots.port_of(stack, slot),
+        port=None if address is None else address[1],
+        address=None if address is None else address[0],
+        slot=slot,
         env=releases.environment(stack, release, slot),
         where=where if slot is not None else where - {"slot"},
         version=releases.version_of(stack, release),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from stackpin.host import pointer, runs, slots, units
+from stackpin.host import pointer, runs, slots
 from stackpin.host.clock import boot_id, running_seconds
+from stackpin.host.drivers import driver
 from stackpin.host.errors import failed, refused
 from stackpin.host.mutex import mutex
 from stackpin.host.progress import say
@@ -140,12 +141,17 @@ def _start_live(stack: Stack) -> Payload:
         slot, release = slots.live_slot(stack), pointer.live_release(stack)
         if release is None:
             return answer
-        if not stack.unit_file(slot).is_file():
-            slots.install(stack, slot, release)
-        if units.show(stack, (slot,))[slot]["active"] in ("inactive", "failed"):
-            units.start(stack, slot)
+        drv = driver(stack)
+        if not drv.installed(stack, slot):
+            drv.install(stack, slot, release)
+        if drv.show(stack, (slot,))[slot]["active"] in ("inactive", "failed"):
+            drv.start(stack, slot)
     target = Target.running(stack, slot, release)
     seconds = wait_ready(target, "boot", stack.start_timeout, lambda: None)
+    with mutex(stack):
+        # Docker brings back both slots when it was killed between two steps of a switch.
+        if runs.ended(runs.load(stack)) and slots.live_slot(stack) == slot:
+            drv.front(stack, slot)
     passed = check_once(target, {"slot"})["passed"]
     say(f"{stack.name}: {release} answers in slot {slot} after {seconds:.1f} s")
     return {

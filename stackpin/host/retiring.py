@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from stackpin.host import journal, pruning, runs, slots, units
+from stackpin.host import journal, pruning, runs
+from stackpin.host.drivers import driver
 from stackpin.host.mutex import mutex
 from stackpin.host.progress import say
 from stackpin.host.stack import Stack
@@ -24,7 +25,8 @@ def finish_retire(stack: Stack, run: dict[str, Any]) -> dict[str, Any]:
         if now is None or now["run"] != run["run"] or now["stage"] != "confirmed":
             return {**drained, "removed": [], "already": True}
         if old is not None:
-            units.stop(stack, old)
+            driver(stack).stop(stack, old)
+            driver(stack).remove(stack, old)
         removed = pruning.prune(stack, keep=stack.keep_releases)["removed"]
         journal.append(
             stack,
@@ -43,14 +45,14 @@ def drain(stack: Stack, slot: str | None) -> dict[str, Any]:
     """Wait until a slot has no connection left, drain_seconds at most."""
     if slot is None or stack.is_static:
         return {"drained": True, "left": 0, "seconds": 0.0}
-    port = slots.port_of(stack, slot)
+    drv = driver(stack)
     started = time.monotonic()
     while True:
-        left = slots.established(port)
+        left = drv.connections(stack, slot)
         seconds = round(time.monotonic() - started, 3)
         if left == 0 or seconds > stack.drain_seconds:
             break
         time.sleep(POLL)
     if left:
-        say(f"{stack.unit(slot)}: {left} connections left after {seconds:.1f} s, stopping it")
+        say(f"{drv.place(stack, slot)}: {left} connections left after {seconds:.1f} s, stopping it")
     return {"drained": left == 0, "left": left, "seconds": seconds}

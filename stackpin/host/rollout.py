@@ -7,7 +7,8 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-from stackpin.host import guard, pointer, releases, runs, stages, stages_live, units
+from stackpin.host import guard, pointer, releases, runs, stages, stages_live
+from stackpin.host.drivers import driver
 from stackpin.host.errors import HostError, broken, gate_failed, refused
 from stackpin.host.progress import say
 from stackpin.host.stack import Stack
@@ -85,7 +86,11 @@ def is_live(stack: Stack, release: str) -> bool:
     if pointer.live_release(stack) != release:
         return False
     slot = pointer.live_slot(stack)
-    return slot is None or units.show(stack, (slot,))[slot]["active"] == "active"
+    if slot is None:
+        return True
+    drv = driver(stack)
+    running = drv.show(stack, (slot,))[slot]["active"] == "active"
+    return running and not drv.changed(stack, slot, release)
 
 
 def _taken_back(stack: Stack, run_id: str, stage: str, error: BaseException) -> BaseException:

@@ -6,8 +6,9 @@ import json
 import time
 from typing import Any
 
-from stackpin.host import disk, guard, journal, pointer, rollout, runs, slots, units
+from stackpin.host import disk, guard, journal, pointer, rollout, runs, slots
 from stackpin.host.clock import now_text
+from stackpin.host.drivers import driver
 from stackpin.host.errors import refused
 from stackpin.host.mutex import mutex, state_dir
 from stackpin.host.stack import SLOTS, Stack
@@ -34,8 +35,8 @@ def service(stack: Stack, payload: Payload) -> Payload:
     release = pointer.live_release(stack)
     if release is None:
         raise refused(f"stack {stack.name}: no release is live, so there is nothing to {action}")
-    slot = slots.live_slot(stack)
-    state = units.show(stack, (slot,))[slot]["active"]
+    drv, slot = driver(stack), slots.live_slot(stack)
+    state = drv.show(stack, (slot,))[slot]["active"]
     answer: Payload = {"action": action, "slot": slot, "release": release}
     if action == "restart" and stack.overlap and state == "active":
         told = rollout.rollout(
@@ -54,13 +55,13 @@ def service(stack: Stack, payload: Payload) -> Payload:
     with mutex(stack):
         _require_no_run(stack)
         slot = slots.live_slot(stack)
-        state = units.show(stack, (slot,))[slot]["active"]
+        state = drv.show(stack, (slot,))[slot]["active"]
         if action == "start" and state == "active":
             return {**answer, "changed": False}
         if action in ("stop", "restart"):
-            units.stop(stack, *SLOTS)
+            drv.stop(stack, *SLOTS)
         if action in ("start", "restart"):
-            units.start(stack, slot)
+            drv.start(stack, slot)
         journal.append(
             stack,
             "service",

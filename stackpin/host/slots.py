@@ -93,10 +93,10 @@ def port_of(stack: Stack, slot: str) -> int:
         raise refused(f"{stack.settings_file}: ports.{slot} is missing; deploy again") from None
 
 
-def port_open(port: int) -> bool:
-    """Tell whether something answers on a loopback port."""
+def port_open(port: int, host: str = "127.0.0.1") -> bool:
+    """Tell whether something answers on a port of this host or of a container's address."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1.0):
+        with socket.create_connection((host, port), timeout=1.0):
             return True
     except OSError:
         return False

@@ -17,6 +17,7 @@ from stackpin.host.errors import refused
 __all__ = ["SLOTS", "GateSettings", "Stack", "host_root"]
 
 SLOTS = ("blue", "green")
+_TUPLES = ("checks", "pinned", "env_files")
 _NAME = re.compile(r"^[a-z][a-z0-9-]{0,30}$")
 
 
@@ -66,6 +67,13 @@ class Stack:
     listeners: dict[str, Any] = field(default_factory=dict)
     backup: dict[str, Any] = field(default_factory=dict)
     static: dict[str, Any] = field(default_factory=dict)
+    env_files: tuple[str, ...] = ()
+    heartbeat_seconds: float = 0.0
+    container: dict[str, Any] = field(default_factory=dict)
+    compose: dict[str, Any] = field(default_factory=dict)
+    postgres: dict[str, Any] = field(default_factory=dict)
+    redis: dict[str, Any] = field(default_factory=dict)
+    schema: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def load(cls, name: str) -> Stack:
@@ -91,7 +99,7 @@ class Stack:
     @classmethod
     def from_json(cls, name: str, data: dict[str, Any], *, installed: bool = True) -> Stack:
         """Build from the HostStack document; keys not known here are ignored."""
-        known = {f.name for f in fields(cls)} - {"name", "installed", "gate", "checks", "pinned"}
+        known = {f.name for f in fields(cls)} - {"name", "installed", "gate", *_TUPLES}
         values = {k: v for k, v in data.items() if k in known and v is not None}
         gate_keys = {f.name for f in fields(GateSettings)}
         gate = {k: v for k, v in (data.get("gate") or {}).items() if k in gate_keys}
@@ -103,6 +111,7 @@ class Stack:
             gate=GateSettings(**gate),
             checks=tuple(data.get("checks") or ()),
             pinned=tuple(data.get("pinned") or ()),
+            env_files=tuple(data.get("env_files") or ()),
             **values,
         )
 
@@ -125,6 +134,16 @@ class Stack:
     def is_static(self) -> bool:
         """True for a stack of files behind a symlink: no process, no slots."""
         return self.kind == "static"
+
+    @property
+    def uses_images(self) -> bool:
+        """True for a stack whose slots are containers: a release is a text that names images."""
+        return self.kind in ("container", "compose")
+
+    @property
+    def spec_name(self) -> str:
+        """The file of a release that says how it is run."""
+        return {"container": "container.json", "compose": "compose.yml"}.get(self.kind, "unit")
 
     def unit(self, slot: str) -> str:
         """Name the systemd unit of a slot."""

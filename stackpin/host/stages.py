@@ -15,14 +15,13 @@ from stackpin.host import (
     journal,
     lock,
     pointer,
-    rehearsal,
     releases,
     runs,
     slots,
     timer,
-    units,
 )
 from stackpin.host.clock import boot_id, now_text
+from stackpin.host.drivers import driver
 from stackpin.host.errors import refused
 from stackpin.host.mutex import mutex
 from stackpin.host.progress import say
@@ -146,7 +145,9 @@ def rehearse(stack: Stack, payload: Payload) -> Payload:
     proof = (
         {}
         if skipped
-        else rehearsal.rehearse(stack, run["release"], lambda: runs.require(stack, run, "rehearse"))
+        else driver(stack).rehearse(
+            stack, run["release"], lambda: runs.require(stack, run, "rehearse")
+        )
     )
     with mutex(stack):
         run = runs.require(stack, run, "rehearse")
@@ -159,8 +160,9 @@ def rehearse(stack: Stack, payload: Payload) -> Payload:
 def start(stack: Stack, payload: Payload) -> Payload:
     """Start the release in the idle slot: start {run} -> {slot, port, pid, ready, gap}.
 
-    ready: seconds until its port answered. gap: for stacks with overlap false, the seconds in
-    which nothing answered, because the old slot stops first; else null.
+    port: null for a slot without one. ready: seconds until it answered. gap: for stacks with
+    overlap false, the seconds in which nothing answered, because the old slot stops first; else
+    null.
     """
     with mutex(stack):
         run, done = runs.enter(stack, payload.get("run"), "start")
@@ -168,31 +170,35 @@ def start(stack: Stack, payload: Payload) -> Payload:
             if not done:
                 runs.save(stack, run, stage="started", doing=None)
             return {"already": done, "slot": run["to_slot"]}
-        slot = str(run["to_slot"])
-        port = slots.port_of(stack, slot)
+    drv, slot = driver(stack), str(run["to_slot"])
+    drv.pull(stack, run["release"])  # may take long, and nothing has changed yet
+    with mutex(stack):
+        run = runs.require(stack, run, "start")
         began, gap_from = time.time(), None
-        units.stop(stack, slot)
-        slots.require_free(port)
+        drv.stop(stack, slot)
+        drv.require_free(stack, slot)
         if not stack.overlap and run["from_slot"] is not None:
             # The old slot is about to stop serving: the way back is armed before, not at the
             # switch, and for as long as everything up to there may take.
             limit = stack.start_timeout + stack.gate.timeout + stack.guard_seconds
             timer.arm(stack, run, limit + ONE_AT_A_TIME_SPARE)
             gap_from = time.monotonic()
-            units.stop(stack, str(run["from_slot"]))
-        slots.install(stack, slot, run["release"])
-        units.start(stack, slot)
+            drv.stop(stack, str(run["from_slot"]))
+        drv.install(stack, slot, run["release"])
+        drv.start(stack, slot)
     say(f"starting {run['release']} in slot {slot}")
     target = Target(stack, slot, run["release"], since=began)
     ready = wait_ready(
         target, "start", stack.start_timeout, lambda: runs.require(stack, run, "start")
     )
     gap = None if gap_from is None else round(time.monotonic() - gap_from, 3)
-    pid = units.show(stack, (slot,))[slot]["main_pid"]
+    pid = drv.show(stack, (slot,))[slot]["main_pid"]
+    address = drv.address(stack, slot)
     with mutex(stack):
         run = runs.require(stack, run, "start")
         runs.save(stack, run, stage="started", doing=None, pid_new=pid, began=began, gap=gap)
         note(stack, run, "started", gap=gap)
+    port = None if address is None else address[1]
     return {"slot": slot, "port": port, "pid": pid, "ready": ready, "gap": gap}
 
 

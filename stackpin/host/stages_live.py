@@ -7,6 +7,7 @@ from typing import Any
 
 from stackpin.host import pointer, runs, timer
 from stackpin.host.clock import running_seconds
+from stackpin.host.drivers import driver
 from stackpin.host.errors import gate_failed, refused
 from stackpin.host.gate import explain
 from stackpin.host.mutex import mutex
@@ -49,6 +50,10 @@ def switch(stack: Stack, payload: Payload) -> Payload:
             if stack.overlap or run["first"]:
                 clear_pending(stack, run["run"])
             raise
+        if not stack.is_static:
+            # A failure in here is taken back by whoever aborts, or by the armed guard: half of
+            # the names may point to the new one already.
+            driver(stack).front(stack, run["to_slot"])
         note(stack, run, "switched")
         runs.save(stack, run, stage="switched", doing=None)
     say(f"switched to {run['release']}; the guard reverts in {stack.guard_seconds:g} s")
@@ -94,14 +99,16 @@ def probe(stack: Stack, payload: Payload) -> Payload:
         runs.require(stack, run, "probe")
 
     time.sleep(stack.gate.settle)
+    # Nobody else looks for the first sign of life of what has no port; an operator's run does.
+    least = stack.heartbeat_seconds if run.get("mode") == "self" else 0.0
     pending = runs.load_pending(stack) or {}
     left = float(pending.get("deadline_running", 0)) - running_seconds() - CONFIRM_SPARE
     proof = wait_healthy(
         new_target(stack, run),
         "probe",
         where={"slot", "host"},
-        min_healthy=0.0,
-        timeout=max(0.0, min(stack.gate.timeout, left)),
+        min_healthy=least,
+        timeout=max(0.0, min(stack.gate.timeout + least, left)),
         still=still,
     )
     with mutex(stack):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from stackpin.host import disk, journal, lock, pointer, releases, runs, slots, units
+from stackpin.host import disk, journal, lock, pointer, releases, runs, slots
+from stackpin.host.drivers import driver
 from stackpin.host.errors import HostError
 from stackpin.host.stack import SLOTS, Stack
 
@@ -50,7 +51,7 @@ def state(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
 
 def _slots(stack: Stack) -> dict[str, dict[str, Any]]:
     try:
-        shown = units.show(stack, SLOTS)
+        shown = driver(stack).show(stack, SLOTS)
     except HostError:
         shown = {slot: {"active": "unknown"} for slot in SLOTS}
     return {slot: {"release": slots.linked(stack, slot), **shown[slot]} for slot in SLOTS}

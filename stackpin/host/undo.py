@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from stackpin.host import journal, pointer, rehearsal, runs, slots, timer, units
+from stackpin.host import journal, pointer, runs, slots, timer
 from stackpin.host.disk import remove_file
+from stackpin.host.drivers import driver
 from stackpin.host.errors import HostError
 from stackpin.host.mutex import mutex
 from stackpin.host.progress import say
@@ -57,7 +58,8 @@ def undo(
             return _told(now, acted=True)
         answer = _finish(stack, now, serves, proven, who)
     try:
-        rehearsal.clean(stack)
+        if not stack.is_static:
+            driver(stack).clean(stack)
     except HostError as error:
         say(error.message)  # rubbish left behind is no reason to call a revert failed
     return answer
@@ -83,7 +85,7 @@ def _turn_back(stack: Stack, run: Run, reason: str) -> None:
     switched = bool(run.get("flipped")) or (not run["first"] and pointer.at_new(stack, run))
     if not stack.is_static and not stack.overlap and not run["first"]:
         # Both at once are what this stack cannot bear: the new one goes before the old comes.
-        units.stop(stack, run["to_slot"])
+        driver(stack).stop(stack, run["to_slot"])
     try:
         pointer.to_old(stack, run)
     finally:
@@ -100,8 +102,13 @@ def _turn_back(stack: Stack, run: Run, reason: str) -> None:
 
 def _start_old(stack: Stack, run: Run) -> None:
     old = run["from_slot"]
-    if old is not None and units.show(stack, (old,))[old]["active"] in ("inactive", "failed"):
-        units.start(stack, old)
+    if old is None:
+        return
+    drv = driver(stack)
+    if drv.show(stack, (old,))[old]["active"] in ("inactive", "failed"):
+        if not drv.installed(stack, old):
+            drv.install(stack, old, run["from_release"])
+        drv.start(stack, old)
 
 
 def _prove_old(stack: Stack, run: Run) -> tuple[bool, bool]:
@@ -115,6 +122,7 @@ def _prove_old(stack: Stack, run: Run) -> tuple[bool, bool]:
     except HostError as error:
         say(error.message)
         return False, False
+    _front_old(stack, run)
     where = {"host"} if stack.is_static else {"slot"}
     deadline = time.monotonic() + PROOF_SECONDS
     while True:
@@ -125,6 +133,16 @@ def _prove_old(stack: Stack, run: Run) -> tuple[bool, bool]:
         time.sleep(stack.gate.interval)
 
 
+def _front_old(stack: Stack, run: Run) -> None:
+    """Direct names and traffic back, unless somebody else has finished this meanwhile."""
+    if stack.is_static or run["from_slot"] is None:
+        return
+    with mutex(stack):
+        now = runs.load(stack)
+        if now is not None and now["run"] == run["run"] and not runs.ended(now):
+            driver(stack).front(stack, run["from_slot"])
+
+
 def _finish(stack: Stack, run: Run, serves: bool, proven: bool, who: str | None) -> dict[str, Any]:
     switched = bool(run.get("was_switched"))
     stage = "reverted" if switched else "failed"
@@ -133,7 +151,8 @@ def _finish(stack: Stack, run: Run, serves: bool, proven: bool, who: str | None)
     if not stack.is_static and (serves or not switched):
         # With the old one dead after a switch the new one stays up, as nginx's backup: it is
         # not proven, but the alternative is nothing at all.
-        units.stop(stack, run["to_slot"])
+        driver(stack).stop(stack, run["to_slot"])
+        driver(stack).remove(stack, run["to_slot"])
     if run["first"]:
         if stack.is_static:
             pointer.to_old(stack, run)

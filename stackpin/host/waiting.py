@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from stackpin.host import releases, slots, units
+from stackpin.host import releases, slots
 from stackpin.host.checks import run_checks
+from stackpin.host.drivers import driver
 from stackpin.host.errors import HostError, gate_failed
 from stackpin.host.gate import evaluate, explain
 from stackpin.host.progress import say
@@ -17,7 +18,9 @@ from stackpin.host.stack import Stack
 __all__ = ["Target", "check_once", "wait_healthy", "wait_ready"]
 
 Still = Callable[[], object]
+LOOPBACK = "127.0.0.1"
 PORT_POLL = 0.1  # seconds
+CONTAINER_POLL = 0.3  # seconds; each look is a program
 ASK_SYSTEMD_EVERY = 0.5  # seconds
 
 
@@ -41,7 +44,7 @@ class Target:
         """Make the target for what runs in a slot now; restarts so far are history."""
         if slot is None:
             return cls(stack, slot, release)
-        now = units.show(stack, (slot,))[slot]
+        now = driver(stack).show(stack, (slot,))[slot]
         return cls(stack, slot, release, time.time() - 1, now["restarts"], now["main_pid"])
 
     @property
@@ -54,7 +57,7 @@ class Target:
         if self.slot is None:
             return []
         try:
-            return units.last_log(self.stack, self.slot, self.env, self.since)
+            return driver(self.stack).last_log(self.stack, self.slot, self.env, self.since)
         except HostError:
             return []  # a missing journalctl must not hide why the gate failed
 
@@ -62,7 +65,8 @@ class Target:
         """Make the gate error that names stage, reason and the last log lines."""
         log = self.log()
         told = f"; last log line: {log[-1]}" if log else ""
-        place = self.stack.name if self.slot is None else f"{self.stack.name}@{self.slot}"
+        named = self.slot is not None
+        place = driver(self.stack).place(self.stack, str(self.slot)) if named else self.stack.name
         return gate_failed(
             f"{stage}: {place} with {self.release}: {why}{told}",
             stage=stage,
@@ -75,10 +79,13 @@ class Target:
 def check_once(target: Target, where: set[str]) -> dict[str, Any]:
     """Run the stack's checks once and return the GateResult."""
     stack = target.stack
+    address = None if target.slot is None else driver(stack).address(stack, target.slot)
     results = run_checks(
         stack,
         list(stack.checks),
-        port=None if target.slot is None else slots.port_of(stack, target.slot),
+        port=None if address is None else address[1],
+        address=None if address is None else address[0],
+        slot=target.slot,
         env=target.env,
         where=where - {"slot"} if target.slot is None else where,
         version=releases.version_of(stack, target.release),
@@ -86,33 +93,34 @@ def check_once(target: Target, where: set[str]) -> dict[str, Any]:
     return evaluate(results, stack.gate.pass_score)
 
 
-def process_trouble(target: Target) -> str | None:
+def process_trouble(target: Target) -> str | None:  # noqa: PLR0911 (one for each trouble)
     """Return what is wrong with the slot's process; None when it runs and never restarted."""
     if target.slot is None:
         return None
-    now = units.show(target.stack, (target.slot,))[target.slot]
+    now = driver(target.stack).show(target.stack, (target.slot,))[target.slot]
     if now["job"] is not None:
         return None  # systemd has not even begun to start it
     if now["active"] in ("failed", "inactive", "deactivating"):
-        return f"the process is gone (unit {now['active']}, result {now['result']})"
+        return f"the process is gone ({now['active']}, result {now['result']})"
     if now["restarts"] > target.restarts or now["sub"] == "auto-restart":
         return f"the process died and was restarted ({now['restarts']} times)"
+    if now.get("health") == "unhealthy":
+        return "its own health check says unhealthy"
     if target.pid is not None and now["main_pid"] not in (None, target.pid):
         return f"the process changed (pid {target.pid}, now {now['main_pid']})"
     return None
 
 
 def wait_ready(target: Target, stage: str, timeout: float, still: Still) -> float:
-    """Wait until the slot's port answers; return the seconds it took.
+    """Wait until the slot answers on its port, or runs if it has none; return the seconds it took.
 
     still: called each round, raises to end the wait. Raises HostError(gate): the process died or
     `timeout` seconds went by.
     """
     if target.slot is None:
         return 0.0
-    port = slots.port_of(target.stack, target.slot)
     started = asked = time.monotonic()
-    while not slots.port_open(port):
+    while not _ready(target, target.slot):
         still()
         now = time.monotonic()
         if now - asked >= ASK_SYSTEMD_EVERY:
@@ -121,9 +129,26 @@ def wait_ready(target: Target, stage: str, timeout: float, still: Still) -> floa
             if trouble:
                 raise target.failure(stage, trouble)
         if now - started > timeout:
-            raise target.failure(stage, f"port {port} did not answer within {timeout:g} s")
-        time.sleep(PORT_POLL)
+            raise target.failure(stage, f"{_wanted(target)} within {timeout:g} s")
+        time.sleep(PORT_POLL if target.stack.kind == "slots" else CONTAINER_POLL)
     return round(time.monotonic() - started, 3)
+
+
+def _ready(target: Target, slot: str) -> bool:
+    stack, drv = target.stack, driver(target.stack)
+    if stack.kind == "container":
+        return bool(drv.show(stack, (slot,))[slot]["active"] == "active")
+    address = drv.address(stack, slot)
+    if address is None:
+        return False
+    host, port = address
+    # A container's address is its own; a unit's is always loopback.
+    return slots.port_open(port) if host == LOOPBACK else slots.port_open(port, host)
+
+
+def _wanted(target: Target) -> str:
+    address = driver(target.stack).address(target.stack, str(target.slot))
+    return "it did not run" if address is None else f"port {address[1]} did not answer"
 
 
 def wait_healthy(
