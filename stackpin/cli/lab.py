@@ -14,6 +14,7 @@ from stackpin.cli.output import Output
 from stackpin.lab import Lab
 from stackpin.lab.requirements import check_root
 from stackpin.lab.ssh import ssh_command
+from stackpin.lab.state import fleet_names
 from stackpin.lab.status import lab_status
 
 __all__ = ["lab"]
@@ -42,6 +43,9 @@ def lab() -> None:
 @click.argument("count", type=click.IntRange(1, 244), default=1)
 @click.option("--name", default="lab", show_default=True, metavar="PREFIX", help="Host name start.")
 @click.option("--docker", is_flag=True, help="Hosts with Docker; only those count then.")
+@click.option(
+    "--fleet", type=click.IntRange(1, 242), metavar="N", help="Hosts registry, server, node1-N."
+)
 @click.option("--release", metavar="NAME", help="Debian release (default trixie).")
 @click.option("--mirror", metavar="URL", help="Debian archive, instead of this machine's own.")
 @click.option("--install", is_flag=True, help="Install missing packages with apt-get first.")
@@ -52,6 +56,7 @@ def up(
     count: int,
     name: str,
     docker: bool,
+    fleet: int | None,
     release: str | None,
     mirror: str | None,
     install: bool,
@@ -61,8 +66,16 @@ def up(
     The first time builds the base image, about a minute; a host then takes seconds.
     """
     with _progress() as one:
-        source = {"release": release, "mirror": mirror}
-        hosts = one.up(count, name=name, docker=docker, install=install, **source)
+        names = fleet_names(fleet) if fleet else []
+        hosts = one.up(
+            count,
+            name=name,
+            names=names,
+            docker=docker or bool(names),
+            release=release,
+            mirror=mirror,
+            install=install,
+        )
     state = one.state()
     out.document(
         {
@@ -75,7 +88,37 @@ def up(
     )
     for host in hosts:
         out.line(f"{host.name} {host.address} is up")
-    out.line(f"Log in: stackpin lab ssh {hosts[0].name}. Inventory: inventories/lab")
+    inventory = "fleet" if fleet else "lab"
+    out.line(f"Log in: stackpin lab ssh {hosts[0].name}. Inventory: inventories/{inventory}")
+
+
+@lab.command(epilog=_example("stackpin lab registry --push all", "stackpin lab registry"))
+@click.option("--push", multiple=True, metavar="TAG", help="Push this version's images, or `all`.")
+@reporting
+def registry(out: Output, push: tuple[str, ...]) -> None:
+    """Have a private registry running on the lab's host `registry`.
+
+    TLS by the lab's own authority, a login, and with --push the lab's images of XingRin: built
+    here without Docker the first time, then cached.
+    """
+    with _progress() as one:
+        there = one.registry
+        there.start()
+        pushed = there.push(None if "all" in push else push) if push else {}
+    password = "python -m stackpin.lab.secret registry-password"  # noqa: S105 - a command
+    out.document(
+        {
+            "address": there.address,
+            "ca": str(there.ca),
+            "username": there.username,
+            "password_command": password,
+            "images": pushed,
+        }
+    )
+    for reference, digest in sorted(pushed.items()):
+        out.line(f"{reference} {digest}")
+    out.line(f"{there.address} is up. User: {there.username}. Password: {password}")
+    out.line(f"Authority: {there.ca}")
 
 
 @lab.command(epilog=_example("stackpin lab down lab2", "stackpin lab down"))

@@ -1,10 +1,8 @@
 """The lab as a whole: bring hosts up, disturb them, take everything away again."""
 
 import os
-import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,17 +19,24 @@ from stackpin.lab.machine import Machine
 from stackpin.lab.network import choose_subnet, network_down, network_up, used_networks
 from stackpin.lab.paths import RUN_DIR, LabPaths
 from stackpin.lab.processes import HostGroup, lab_group
+from stackpin.lab.registry.lab_registry import LabRegistry
 from stackpin.lab.requirements import check_machine, check_root
 from stackpin.lab.sources import Mirrors, codename, find_mirrors, machine_sources
 from stackpin.lab.ssh import LabHost, ssh_run
-from stackpin.lab.state import HostState, LabState, add_hosts, add_named, read_state, write_state
+from stackpin.lab.state import (
+    HostState,
+    LabState,
+    fleet_names,
+    plan_hosts,
+    read_state,
+    write_state,
+)
 
 __all__ = ["Lab"]
 
 DEFAULT_RELEASE = "trixie"
 LOCK_SECONDS = 600
 STARTS_AT_ONCE = 4
-REBOOT_SECONDS = 30.0
 
 
 class Lab:
@@ -112,21 +117,19 @@ class Lab:
         """Have at least `count` hosts running, or those of `names`, and return all there are.
 
         Stopped hosts are started with their disk; new ones are called `name` and a number. With
-        `docker` the new ones have Docker, and only hosts with Docker count. `mirror` is a Debian archive to use instead of this machine's. Refused, before anything is
-        touched, when this machine cannot carry a lab.
+        `docker` the new ones have Docker, and only hosts with Docker count. `mirror` is a Debian
+        archive to use instead of this machine's. Refused, before anything is touched, when this
+        machine cannot carry a lab.
         """
         check_machine(self.paths, install=install, report=self.report)
         with self._locked():
             state = self._begin(release)
             mirrors = self._mirrors(mirror)
-            image = (state.release, mirrors, self.paths.cache, self.report)
-            state.layers = ensure_image(*image)
-            if names:
-                add_named(state, names, docker=docker)
-            else:
-                add_hosts(state, count, name, docker=docker)
+            image = (mirrors, self.paths.cache, self.report)
+            state.layers = ensure_image(state.release, *image)
+            plan_hosts(state, count, name, names, docker=docker)
             if any(host.docker for host in state.hosts):
-                state.docker_layer = ensure_layer("docker", state.layers[0], *image)
+                state.docker_layer = ensure_layer("docker", state.release, state.layers[0], *image)
             self.paths.home.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._write(state)
             network_up(self.paths, state.subnet)
@@ -138,6 +141,15 @@ class Lab:
             with ThreadPoolExecutor(STARTS_AT_ONCE) as pool:
                 list(pool.map(lambda host: self._start(state, host, mirrors), asleep))
         return self.hosts
+
+    def fleet(self, nodes: int) -> list[LabHost]:
+        """Have hosts with Docker running: `registry`, `server`, `node1` to `node<nodes>`."""
+        return self.up(names=fleet_names(nodes), docker=True)
+
+    @property
+    def registry(self) -> LabRegistry:
+        """The registry on the lab's host `registry`, started or not."""
+        return LabRegistry(self)
 
     def down(self, names: Sequence[str] = (), *, purge: bool = False) -> None:
         """Remove these hosts, or the whole lab; with `purge` the cached image as well.
@@ -185,7 +197,7 @@ class Lab:
 
     def reboot(self, name: str) -> LabHost:
         """Reboot the host properly and wait until it serves; power-cycle it if it hangs."""
-        return self._change(name, _reboot)
+        return self._change(name, Machine.reboot)
 
     @contextmanager
     def _changing(self, name: str) -> Iterator[Machine]:
@@ -254,6 +266,7 @@ class Lab:
         network_down(self.paths)
         remove_tree(self.paths.hosts)
         remove_tree(self.paths.secrets)
+        remove_tree(self.paths.registry)
         for leftover in Path("/run/systemd/nspawn/propagate").glob(f"{self.paths.lab_id}-*"):
             remove_tree(leftover)
         state, key = self.paths.state_file, self.ssh_key
@@ -282,17 +295,3 @@ class Lab:
                 f"another stackpin lab command has been at work for {LOCK_SECONDS} s "
                 f"(it holds {self.paths.lock_file})"
             ) from error
-
-
-def _reboot(machine: Machine) -> None:
-    before = machine.group.init_pid()
-    if not machine.running or before is None:
-        return
-    # What a container's init takes for Ctrl-Alt-Del: services stop in order, then nspawn restarts.
-    os.kill(before, signal.SIGINT)
-    end = time.monotonic() + REBOOT_SECONDS
-    while time.monotonic() < end:
-        if machine.group.init_pid() not in {before, None}:
-            return
-        time.sleep(0.05)
-    machine.kill()

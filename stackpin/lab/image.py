@@ -87,8 +87,8 @@ def ensure_image(release: str, mirrors: Mirrors, cache: Path, report: Report) ->
     return [image]
 
 
-def ensure_layer(
-    kind: str, base: Path, release: str, mirrors: Mirrors, cache: Path, report: Report
+def ensure_layer(  # noqa: PLR0917 - as ensure_image, with two things more
+    kind: str, release: str, base: Path, mirrors: Mirrors, cache: Path, report: Report
 ) -> Path:
     """Return the layer with the packages `PACKAGE_SETS[kind]` above `base`; built if not cached.
 

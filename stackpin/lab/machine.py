@@ -5,6 +5,7 @@ import io
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from stackpin.lab.state import HostState, LabState
 __all__ = ["Machine"]
 
 READY_SECONDS = 90.0
+REBOOT_SECONDS = 30.0
 NETWORK = """\
 [Match]
 Name=host0
@@ -179,6 +181,20 @@ class Machine:
     def kill(self) -> None:
         """Pull the plug: every process of the host is gone when this returns."""
         self.group.kill()
+
+    def reboot(self) -> None:
+        """Reboot properly; after REBOOT_SECONDS without an end the power is cut."""
+        before = self.group.init_pid()
+        if not self.running or before is None:
+            return
+        # A container's init takes it for Ctrl-Alt-Del: services stop in order, nspawn restarts.
+        os.kill(before, signal.SIGINT)
+        end = time.monotonic() + REBOOT_SECONDS
+        while time.monotonic() < end:
+            if self.group.init_pid() not in {before, None}:
+                return
+            time.sleep(0.05)
+        self.kill()
 
     def clear(self) -> None:
         """End the host and remove its disk, but keep its address and host key."""

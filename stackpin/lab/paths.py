@@ -74,6 +74,11 @@ class LabPaths:
         return self.home / "secrets"
 
     @property
+    def registry(self) -> Path:
+        """The lab's certificate authority and what it signed (`stackpin.lab.registry`)."""
+        return self.home / "authority"
+
+    @property
     def lock_file(self) -> Path:
         """Held by every command that changes this lab."""
         return RUN_DIR / f"{self.lab_id}.lock"

@@ -10,7 +10,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from stackpin.errors import Refused, StackpinError
 from stackpin.lab.paths import FIRST_HOST_NUMBER
 
-__all__ = ["HostState", "LabState", "add_hosts", "add_named", "read_state", "write_state"]
+__all__ = [
+    "HostState",
+    "LabState",
+    "add_hosts",
+    "add_named",
+    "fleet_names",
+    "plan_hosts",
+    "read_state",
+    "write_state",
+]
 
 
 class HostState(BaseModel):
@@ -90,6 +99,16 @@ def write_state(path: Path, state: LabState) -> None:
     draft.replace(path)
 
 
+def plan_hosts(
+    state: LabState, count: int, prefix: str, names: Sequence[str] = (), *, docker: bool = False
+) -> None:
+    """Plan the hosts of these `names`, or, without any, hosts until there are `count`."""
+    if names:
+        add_named(state, names, docker=docker)
+    else:
+        add_hosts(state, count, prefix, docker=docker)
+
+
 def add_hosts(state: LabState, count: int, prefix: str, *, docker: bool = False) -> None:
     """Plan new hosts until there are `count`; a name or address in use is never given twice.
 
@@ -113,6 +132,11 @@ def add_named(state: LabState, names: Sequence[str], *, docker: bool = False) ->
                 f"{name} was started without Docker: remove it with `stackpin lab down {name}`, "
                 "then try again"
             )
+
+
+def fleet_names(nodes: int) -> list[str]:
+    """Name the hosts of a fleet: its registry, its server, and that many nodes."""
+    return ["registry", "server", *(f"node{number}" for number in range(1, nodes + 1))]
 
 
 def add_host(state: LabState, name: str) -> None:

@@ -1,4 +1,4 @@
-"""An image on this machine's disk, ready to be pushed: what the builder gives and the pusher takes."""
+"""An image on this machine's disk: what the builder gives and the pusher takes."""
 
 import hashlib
 import json
@@ -7,7 +7,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CONFIG_TYPE", "LAYER_TYPE", "MANIFEST_TYPE", "BuiltImage", "Layer", "digest_of"]
+__all__ = [
+    "CONFIG_TYPE",
+    "LAYER_TYPE",
+    "MANIFEST_TYPE",
+    "BuiltImage",
+    "Layer",
+    "canonical_json",
+    "digest_of",
+]
 
 MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
@@ -63,12 +71,12 @@ class BuiltImage:
             "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
             "history": [{"created": "2025-01-01T00:00:00Z"} for _layer in layers],
         }
-        return cls(name, tag, _json(config), layers)
+        return cls(name, tag, canonical_json(config), layers)
 
     @cached_property
     def manifest(self) -> bytes:
         """The manifest as pushed; its bytes decide the image's digest."""
-        return _json(
+        return canonical_json(
             {
                 "schemaVersion": 2,
                 "mediaType": MANIFEST_TYPE,
@@ -90,5 +98,6 @@ class BuiltImage:
         return digest_of(self.manifest)
 
 
-def _json(document: dict[str, Any]) -> bytes:
+def canonical_json(document: dict[str, Any]) -> bytes:
+    """Write JSON that is the same, byte for byte, whenever the content is."""
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
