@@ -92,3 +92,7 @@ class StackSettings(Model):
     def secrets(self) -> list[SecretUse]:
         """Every secret the settings refer to."""
         raise NotImplementedError
+
+    def secret_needs(self, resolve: Resolve) -> dict[str, Any]:  # noqa: ARG002
+        """Say what `preflight` must know beside `needs` and what is secret: never shown."""
+        return {}

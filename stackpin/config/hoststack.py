@@ -79,11 +79,66 @@ class Static(Model):
     link: str = "current"
 
 
+class Compose(Model):
+    """How a kind "compose" is driven: which services are slots, which follow them."""
+
+    project: str
+    slot_service: str  # the services <slot_service>-blue and <slot_service>-green are the slots
+    depend: list[str] = Field(default_factory=list)  # up before a slot starts, never switched
+    front: list[str] = Field(default_factory=list)  # follow the live slot's release
+    reload: dict[str, list[str]] = Field(default_factory=dict)  # service -> argv that rereads names
+    port: Port
+
+
+class Container(Model):
+    """How a kind "container" is named; the slot that is not live adds its name to it."""
+
+    name: str
+
+
+class Postgres(Model):
+    """The database: `service` names the compose service, None when it is on another machine."""
+
+    service: str | None
+    host: str
+    port: Port
+    name: str
+    user: str
+    image: str | None = None  # "repo:tag@sha256:..", whose psql and pg_dump reach a remote one
+    network: str | None = None  # docker network from which `host` is reached
+    scratch: bool = True  # databases stackpin_scratch_* may be made beside it
+
+
+class Redis(Model):
+    """The compose service with the heartbeats."""
+
+    service: str = "redis"
+
+
+class Schema(Model):
+    """How a release makes its tables in an empty database, and how it changes existing ones."""
+
+    command: list[str] | None = None
+    step: list[str] | None = None
+
+
+# Left out of the file of other kinds: their text, and so their releases' hosts, stay as they were.
+_CONTAINERS_ONLY = (
+    "env_files",
+    "heartbeat_seconds",
+    "compose",
+    "container",
+    "postgres",
+    "redis",
+    "schema",
+)
+
+
 class HostStack(Model):
     """One stack as its host sees it. Paths are absolute, times are seconds."""
 
     stack: str
-    kind: Literal["slots", "static"] = "slots"
+    kind: Literal["slots", "static", "container", "compose"] = "slots"
     user: UserName
     opt: AbsPath
     data: AbsPath
@@ -102,10 +157,21 @@ class HostStack(Model):
     listeners: Listeners = Field(default_factory=Listeners)
     backup: Backup | None = None
     static: Static | None = None
+    env_files: list[AbsPath] = Field(default_factory=list)  # made on the host; releases override
+    heartbeat_seconds: float = 0.0  # the probe lasts at least so long after the old one stopped
+    compose: Compose | None = None
+    container: Container | None = None
+    postgres: Postgres | None = None
+    redis: Redis | None = None
+    tables: Schema | None = Field(default=None, alias="schema")
 
     def as_json(self) -> dict[str, Any]:
-        """Return the stack as a JSON object."""
-        return self.model_dump(mode="json")
+        """Return the stack as a JSON object; what only containers have is left out elsewhere."""
+        found = self.model_dump(mode="json", by_alias=True)
+        if self.kind in {"slots", "static"}:
+            for name in _CONTAINERS_ONLY:
+                del found[name]
+        return found
 
     def text(self) -> str:
         """Return the file's text: sorted keys, so that equal stacks are equal bytes."""

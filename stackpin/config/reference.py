@@ -16,6 +16,7 @@ from stackpin.config.common import INTERNAL, Shared, StackSettings
 from stackpin.config.crm import CrmSettings
 from stackpin.config.hoststack import Gate, SlotPorts
 from stackpin.config.portal import PortalSettings, TlsFiles
+from stackpin.config.xingrin import XingrinServer
 
 HEAD = """\
 # Variables
@@ -43,6 +44,14 @@ VALIDATED = {
     "_https_url": "https URL",
     "_host_name": "host name or address",
     "_listener": "port/protocol",
+    "_registry": "host:port of a registry",
+    "_namespace": "path in a registry",
+    "_image": "image:tag",
+    "_network": "address or network",
+    "_mirror": "URL of a mirror",
+    "_container_name": "container name",
+    "_sql_name": "SQL name",
+    "_node_name": "text",
 }
 TABLE = "| variable | type | default | meaning | example |\n|---|---|---|---|---|"
 
@@ -54,7 +63,8 @@ def render() -> str:
         _section("Every stack", "stackpin_", Shared),
         _section("CRM", "crm_", CrmSettings),
         _section("Portal", "portal_", PortalSettings),
-        "## Entries of `crm_gate`\n\n" + _entries(Gate),
+        _section("XingRin and its nodes", "xingrin_", XingrinServer),
+        "## Entries of `crm_gate` and `xingrin_gate`\n\n" + _entries(Gate),
         _checks(),
     ]
     return "\n".join(sections)
@@ -163,7 +173,7 @@ def _checks() -> str:
 
 
 def _check_pages() -> Iterator[str]:
-    yield "## Checks (`crm_extra_checks`, `portal_extra_checks`)\n"
+    yield "## Checks (`crm_extra_checks`, `portal_extra_checks`, `xingrin_extra_checks`)\n"
     yield "Each is a mapping with a `kind` and these entries:\n"
     yield _entries(BaseCheck)
     for name, model in CHECK_KINDS.items():

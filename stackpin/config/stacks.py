@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from stackpin.config.common import StackSettings
 from stackpin.config.crm import CrmSettings
 from stackpin.config.load import load
 from stackpin.config.portal import PortalSettings
 from stackpin.config.problems import ConfigProblems, Problem
+from stackpin.config.xingrin import XingrinServer, XingrinWorker
 from stackpin.errors import Refused
 
 
@@ -24,18 +26,40 @@ class Stack:
     model: type[StackSettings] | None = None
     prefix: str = ""
     version_variable: str | None = None  # the pin that `update` bumps
+    group: str | None = None  # only hosts of this inventory group have it; None: every host
+    on_failure: Literal["halt", "rollback"] = "halt"  # what a stopped run does with changed hosts
+    tolerates_unreachable: bool = False  # a host out of reach is left for the next run
+    witness: str | None = None  # the stack whose host tells whether one of these is healthy
+
+    def applies_to(self, groups: Sequence[str] | None) -> bool:
+        """Whether a host in the inventory groups `groups` has this (None: not asked, so yes).
+
+        A stack with parts applies where one of its parts does.
+        """
+        if groups is None:
+            return True
+        return any(part.group is None or part.group in groups for part in self.components())
 
     def components(self) -> list[Stack]:
         """List the stacks with settings this one consists of: itself, or its parts in order."""
         return [STACKS[name] for name in self.parts] or [self]
 
     def settings(
-        self, data: Mapping[str, object], host: str, sources: Mapping[str, str] | None = None
+        self,
+        data: Mapping[str, object],
+        host: str,
+        sources: Mapping[str, str] | None = None,
+        groups: Sequence[str] | None = None,
     ) -> dict[str, StackSettings]:
-        """Load settings by component name. Raises ConfigProblems with all components' problems."""
+        """Load settings by component name, of those components a host in `groups` has.
+
+        Without `groups` those of all. Raises ConfigProblems with all components' problems.
+        """
         found: dict[str, StackSettings] = {}
         problems: list[Problem] = []
         for part in self.components():
+            if not part.applies_to(groups):
+                continue
             assert part.model is not None  # noqa: S101 - components have models
             try:
                 found[part.name] = load(part.model, part.prefix, data, host, sources)
@@ -50,6 +74,36 @@ STACKS: dict[str, Stack] = {
     "crm": Stack("crm", ("deploys/crm.py",), (), CrmSettings, "crm_", "crm_version"),
     "portal": Stack("portal", ("deploys/portal.py",), (), PortalSettings, "portal_"),
     "site": Stack("site", ("deploys/site.py",), ("portal", "crm"), version_variable="crm_version"),
+    "xingrin": Stack(
+        "xingrin",
+        ("deploys/xingrin.py", "deploys/workers.py"),
+        ("xingrin-server", "xingrin-worker"),
+        version_variable="xingrin_version",
+        on_failure="rollback",
+        tolerates_unreachable=True,
+    ),
+    "xingrin-server": Stack(
+        "xingrin-server",
+        ("deploys/xingrin.py",),
+        (),
+        XingrinServer,
+        "xingrin_",
+        "xingrin_version",
+        group="xingrin",
+        on_failure="rollback",
+    ),
+    "xingrin-worker": Stack(
+        "xingrin-worker",
+        ("deploys/workers.py",),
+        (),
+        XingrinWorker,
+        "xingrin_",
+        "xingrin_version",
+        group="workers",
+        on_failure="rollback",
+        tolerates_unreachable=True,
+        witness="xingrin-server",
+    ),
 }
 
 

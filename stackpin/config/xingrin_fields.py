@@ -1,0 +1,250 @@
+"""The variables xingrin_*: the same names for the server's host and for its nodes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from stackpin.config.checks import Check
+from stackpin.config.hoststack import Gate
+from stackpin.config.types import AbsPath, HostName, LocalPath, Model, Port, ReleaseTag, SecretRef
+from stackpin.config.xingrin_types import (
+    DOCKER_HUB,
+    ImageTag,
+    MirrorUrl,
+    Namespace,
+    Network,
+    NodeName,
+    ProjectName,
+    RegistryName,
+    SqlName,
+)
+
+Argv = Annotated[list[str], Field(min_length=1)]
+
+
+class ImageFields(Model):
+    """Which images, from which registry."""
+
+    version: ReleaseTag = Field(
+        description="The release the whole fleet runs: the pin. `stackpin update` bumps it.",
+        examples=["v1.2.0"],
+    )
+    lock_file: LocalPath | None = Field(
+        default=None,
+        description="File that locks each tag to its digests, relative to the repository. "
+        "`stackpin pin` and `update` write it; without one nothing is deployed.",
+        examples=["inventories/prod.lock.toml"],
+    )
+    registry: RegistryName = Field(
+        default=DOCKER_HUB,
+        description="Registry of the five images, host:port.",
+        examples=["10.0.0.5:5000"],
+    )
+    namespace: Namespace = Field(
+        default="yyhuni", description="Folder of the five images in the registry."
+    )
+    registry_username: str | None = Field(
+        default=None, description="User of the registry. None: no login.", examples=["deploy"]
+    )
+    registry_password: SecretRef | None = Field(
+        default=None,
+        description="Password of that user.",
+        examples=["env:XINGRIN_REGISTRY_PASSWORD"],
+    )
+    registry_ca: LocalPath | None = Field(
+        default=None,
+        description="Certificate (PEM) of the authority that signed the registry's; hosts get it.",
+        examples=["tls/registry-ca.crt"],
+    )
+    registry_mirrors: list[MirrorUrl] = Field(
+        default_factory=list,
+        description="Mirrors of docker.io, tried first by docker and by `stackpin versions`.",
+        examples=[["https://mirror.example.org"]],
+    )
+    redis_image: ImageTag = Field(
+        default="redis:7-alpine", description="Image of the queue and of the heartbeats."
+    )
+    postgres_image: ImageTag = Field(
+        default="postgres:15",
+        description="Image of the database; with a remote one only its tools are used.",
+    )
+    dev: bool = Field(
+        default=False,
+        description="Run images whose tag ends in -dev, with DEBUG on. Not for production.",
+    )
+    docker_packages: list[str] = Field(
+        default_factory=lambda: ["docker.io", "docker-cli", "docker-compose"],
+        description="Debian packages of docker and of Compose v2, installed where missing.",
+        examples=[["docker-ce", "docker-ce-cli", "docker-compose-plugin"]],
+    )
+
+
+class ServerFields(Model):
+    """What runs on the server's host, and how it is reached."""
+
+    public_host: HostName = Field(
+        default="server",
+        description="Name or address under which nodes reach the server; in its certificate. "
+        "With nodes on other machines it must not be server, localhost or a loopback address.",
+        examples=["10.0.0.10"],
+    )
+    public_port: Port = Field(default=8083, description="HTTPS port of interface and API.")
+    public_ca: LocalPath | None = Field(
+        default=None,
+        description="Certificates (PEM) registration trusts. None: any, as the agent itself does.",
+        examples=["tls/xingrin.crt"],
+    )
+    allow: list[Network] = Field(
+        default_factory=list,
+        description="Who may reach API, database and queue beside the nodes; all others are "
+        "dropped by the host's firewall.",
+        examples=[["192.0.2.0/24"]],
+    )
+    frontend: bool = Field(
+        default=True,
+        description="False leaves out the interface, and nginx too when there are no nodes.",
+    )
+    db_host: HostName = Field(
+        default="postgres",
+        description="postgres, localhost or 127.0.0.1: a container here. Else a remote server.",
+        examples=["db.example.org"],
+    )
+    db_port: Port = Field(default=5432, description="Its port; 5432 for the container.")
+    db_name: SqlName = Field(default="xingrin", description="Name of the database.")
+    db_user: SqlName = Field(default="postgres", description="Its user.")
+    db_password: SecretRef | None = Field(
+        default=None,
+        description="Its password. None: made on the host and kept; a remote server needs one.",
+        examples=["env:XINGRIN_DB_PASSWORD"],
+    )
+    secret_key: SecretRef | None = Field(
+        default=None,
+        description="Django's SECRET_KEY. None: made on the host and kept there.",
+        examples=["env:XINGRIN_SECRET_KEY"],
+    )
+    admin_password: SecretRef | None = Field(
+        default=None,
+        description="Password of the first user, admin. None: the product's own, admin.",
+        examples=["env:XINGRIN_ADMIN_PASSWORD"],
+    )
+    env: dict[str, str] = Field(
+        default_factory=dict,
+        description="Further environment variables of the server. No secrets.",
+        examples=[{"SCAN_RETENTION_DAYS": "7"}],
+    )
+    secret_env: dict[str, SecretRef] = Field(
+        default_factory=dict,
+        description="Further environment variables whose values are secrets.",
+        examples=[{"SCAN_API_TOKEN": "env:SCAN_API_TOKEN"}],
+    )
+    project: ProjectName = Field(
+        default="xingrin", description="Compose project: prefix of its containers and volumes."
+    )
+    schema_command: Argv | None = Field(
+        default_factory=lambda: [
+            "sh",
+            "-c",
+            "python3 manage.py makemigrations && python3 manage.py migrate",
+        ],
+        description="Makes the release's tables in an empty database, run in the server's image; "
+        "compared with the live database before an update. None: not compared.",
+        examples=[["python3", "manage.py", "migrate"]],
+    )
+    schema_step: dict[str, Argv] | None = Field(
+        default=None,
+        description="Per version, what changes the live database's tables, run in its image.",
+        examples=[{"v1.6.0": ["python3", "manage.py", "schema-step"]}],
+    )
+
+
+class NodeFields(Model):
+    """What differs from node to node."""
+
+    node_name: NodeName | None = Field(
+        default=None,
+        description="Name under which the node is registered. None: its name in the inventory.",
+        examples=["scan-1"],
+    )
+    node_address: HostName | None = Field(
+        default=None,
+        description="Address it is registered with, and let through the server's firewall. "
+        "None: the address of its SSH.",
+        examples=["10.0.0.21"],
+    )
+    data_dir: AbsPath = Field(
+        default="/opt/xingrin", description="Where results and logs lie, on server and nodes."
+    )
+    heartbeat_ttl: Annotated[float, Field(ge=5, le=3600, allow_inf_nan=False)] = Field(
+        default=15.0, description="Seconds without a heartbeat after which a node is offline."
+    )
+    lock_backend: Literal["host", "redis"] = Field(
+        default="host",
+        description='Where `workers watch` takes its lease: the node ("host") or the product\'s '
+        'own lock in Redis ("redis").',
+    )
+
+
+class RolloutFields(Model):
+    """How a switch is judged, and what is kept."""
+
+    overlap: bool = Field(
+        default=True,
+        description="Run both servers during a switch. False stops the old before the new. "
+        "An agent is always replaced after the old one stopped.",
+    )
+    rehearsal: bool = Field(
+        default=True, description="First pull, and compare tables, before anything is switched."
+    )
+    gate: Gate = Field(
+        default_factory=lambda: Gate(timeout=120.0),
+        description="When a server or an agent counts as healthy.",
+        examples=[{"min_healthy": 20.0, "timeout": 180.0}],
+    )
+    guard_seconds: Annotated[float, Field(ge=20, le=3600, allow_inf_nan=False)] = Field(
+        default=120.0,
+        description="The host goes back by itself unless confirmed in this many seconds.",
+    )
+    drain_seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = Field(
+        default=10.0, description="Seconds a container may take to stop."
+    )
+    start_timeout: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = Field(
+        default=120.0, description="Seconds until a server that does not listen has failed."
+    )
+    keep_releases: Annotated[int, Field(ge=2, le=100)] = Field(
+        default=5,
+        description="Releases kept on the host; the live and the last good one always stay.",
+    )
+    extra_checks: list[Check] = Field(
+        default_factory=list,
+        description="Health checks of the server beside those built in.",
+        examples=[[{"kind": "disk", "name": "disk", "free_mb": 2000, "required": False}]],
+    )
+    backup_repository: Annotated[str, Field(min_length=1)] = Field(
+        default="/var/backups/stackpin/xingrin-server/restic",
+        description="restic repository: a path on the host, or sftp:, s3:, rest: and others.",
+        examples=["sftp:backup@backup.example.org:/xingrin"],
+    )
+    backup_password: SecretRef | None = Field(
+        default=None,
+        description="Password of the repository. None: made on the host and kept there.",
+        examples=["file:~/.secrets/xingrin-backup"],
+    )
+    backup_env: dict[str, SecretRef] = Field(
+        default_factory=dict,
+        description="Environment restic needs for a remote repository.",
+        examples=[{"AWS_SECRET_ACCESS_KEY": "env:BACKUP_S3_KEY"}],
+    )
+    backup_keep_last: Annotated[int, Field(ge=1, le=10000)] = Field(
+        default=10, description="Newest backups kept."
+    )
+    backup_keep_daily: Annotated[int, Field(ge=0, le=10000)] = Field(
+        default=14, description="Days of which the last backup is kept."
+    )
+    min_disk_mb: Annotated[int, Field(ge=1)] = Field(
+        default=2048, description="Free disk space preflight asks for beside the images, in MiB."
+    )
+    min_memory_mb: Annotated[int, Field(ge=1)] = Field(
+        default=256, description="Available memory preflight asks for, in MiB."
+    )
