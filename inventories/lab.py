@@ -1,36 +1,26 @@
 """The hosts of the lab that runs on this machine: `stackpin lab up` starts it.
 
-Both stacks go to every host. Group data: `inventories/group_data/lab.py`.
+Both stacks go to every host, except those of a fleet that runs beside them (`inventories/fleet`).
+Group data: `inventories/group_data/lab.py`.
 """
 
 from pyinfra.api.exceptions import InventoryError
 
 from stackpin.errors import StackpinError
 from stackpin.lab import Lab
+from stackpin.lab.inventory import belongs_to_fleet, host_data
 
 _lab = Lab.load()
 try:
-    _hosts = _lab.hosts
+    _hosts = [host for host in _lab.hosts if not belongs_to_fleet(host.name)]
 except StackpinError as error:
     raise InventoryError(str(error)) from error
 if not _hosts:
     raise InventoryError("no lab is running: start one with `stackpin lab up`")
 
+# The portal's name is in no DNS.
 _all = [
-    (
-        host.name,
-        {
-            "ssh_hostname": host.address,
-            "ssh_port": host.ssh_port,
-            "ssh_user": "deploy",
-            "ssh_key": str(_lab.ssh_key),
-            "ssh_known_hosts_file": str(_lab.known_hosts),
-            "ssh_strict_host_key_checking": "yes",
-            # The portal's name is in no DNS.
-            "crm_public_address": host.address,
-        },
-    )
-    for host in _hosts
+    (host.name, host_data(_lab, host) | {"crm_public_address": host.address}) for host in _hosts
 ]
 
 crm = _all

@@ -89,7 +89,7 @@ class Pusher:
             return dict(pool.map(finish, wanted))
 
     def move_tag(self, name: str, tag: str, note: str) -> str:
-        """Put a file with `note` on top of an existing tag's image; returns the tag's new digest."""
+        """Put a file with `note` on top of a tag's image; returns the tag's new digest."""
         repository = self.repository(name)
         with self._session() as session:
             manifest = self._get(session, repository, f"manifests/{tag}").json()
