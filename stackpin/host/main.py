@@ -62,6 +62,8 @@ COMMANDS: dict[str, Command] = {
     "lock-show": Command("lock", bare=True),
     "write": Command("files", bare=True, changes=True),
     "verify": Command("gate"),
+    "pull": Command("pull", bare=True),
+    "images": Command("images", bare=True),
     "inspect": Command("inspect", bare=True),
     "preflight": Command("preflight", bare=True),
     "nginx-test": Command("nginx", bare=True),

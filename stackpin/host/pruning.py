@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import shutil
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from stackpin.host import journal, pointer, releases, runs, slots
 from stackpin.host.disk import sync_dir
+from stackpin.host.errors import HostError
 from stackpin.host.stack import SLOTS, Stack
 
 __all__ = ["prune"]
@@ -27,6 +29,7 @@ def prune(
     """
     needed = _needed(stack, (*stack.pinned, *pinned))
     removed: list[str] = []
+    images: list[str] = []
     kept: list[dict[str, str]] = []
     for place, item in enumerate(releases.describe(stack)):
         name = str(item["id"])
@@ -38,9 +41,11 @@ def prune(
             continue
         removed.append(name)
         if not dry:
+            images += releases.images(stack, name)
             _remove(stack, name)
     if not dry:
         _remove_rubbish(stack)
+        _remove_images(stack, images)
     return {"removed": removed, "kept": kept}
 
 
@@ -65,6 +70,15 @@ def _remove(stack: Stack, release: str) -> None:
     stack.release_dir(release).rename(gone)
     sync_dir(stack.releases_dir)
     shutil.rmtree(gone, ignore_errors=True)
+
+
+def _remove_images(stack: Stack, images: list[str]) -> None:
+    """Remove the images only removed releases needed; one in use stays, docker sees to that."""
+    kept = {ref for item in releases.describe(stack) for ref in releases.images(stack, item["id"])}
+    gone = sorted(set(images) - kept)
+    if gone:
+        with contextlib.suppress(HostError):
+            importlib.import_module("stackpin.host.images").forget(gone)
 
 
 def _remove_rubbish(stack: Stack) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -18,11 +19,12 @@ from stackpin.host.mutex import mutex
 from stackpin.host.progress import say
 from stackpin.host.stack import Stack
 
-__all__ = ["COMMANDS", "altered", "describe", "environment", "exists", "version_of"]
+__all__ = ["COMMANDS", "altered", "describe", "environment", "exists", "images", "version_of"]
 
 _ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,120}$")
 _SHA256 = re.compile(r"^[0-9a-f]{64}$")
-_KEPT = ("id", "version", "artifact_sha256", "artifact_name", "git_head", "created_by")
+_IMAGE = re.compile(r"^[^\s@]+:[^\s@/:]+@sha256:[0-9a-f]{64}$")
+_KEPT = ("id", "version", "artifact_sha256", "artifact_name", "git_head", "created_by", "images")
 
 
 def exists(stack: Stack, release: str) -> bool:
@@ -42,15 +44,26 @@ def version_of(stack: Stack, release: str) -> str | None:
 
 
 def environment(stack: Stack, release: str, slot: str | None) -> dict[str, str]:
-    """Return the variables a slot runs a release with: the release's, then the slot's own."""
+    """Return the variables a slot runs a release with.
+
+    Those made on this host first (env_files), then the release's, then the slot's own: of a name
+    given twice the last one counts.
+    """
     values: dict[str, str] = {}
-    paths = [stack.release_dir(release) / "env"]
+    paths = [stack.at(path) for path in stack.env_files]
+    paths.append(stack.release_dir(release) / "env")
     if slot is not None:
         paths.append(stack.slot_env_file(slot))
     for path in paths:
         if path.is_file():
             values.update(parse_env(path.read_text(encoding="utf-8")))
     return values
+
+
+def images(stack: Stack, release: str) -> list[str]:
+    """Return the images a release needs, as repo:tag@sha256:..., sorted."""
+    found = about(stack, release).get("images") or {}
+    return sorted({str(reference) for reference in found.values()})
 
 
 def describe(stack: Stack) -> list[dict[str, Any]]:
@@ -77,8 +90,9 @@ def describe(stack: Stack) -> list[dict[str, Any]]:
 def receive(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
     """Build a release's directory: receive {release: {...}, env, unit, artifact_path?}.
 
-    release: {id, version, artifact_sha256, artifact_name, git_head, created_by}. The artifact is
-    looked for at artifact_path, in incoming/<sha256>, then in the other releases.
+    release: {id, version, artifact_sha256, artifact_name, git_head, created_by, images?}. The
+    artifact is looked for at artifact_path, in incoming/<sha256>, then in the other releases. For
+    stacks of images it is `unit` itself, and images is {role: "repo:tag@sha256:..."}.
     -> {release, changed, path}. Raises HostError(refused): artifact absent or altered.
     """
     info = payload.get("release") or {}
@@ -92,7 +106,11 @@ def receive(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
     with mutex(stack):
         if exists(stack, release) and _intact(stack, release, sha256):
             return {"release": release, "changed": False, "path": str(target)}
-        artifact = _find_artifact(stack, sha256, payload.get("artifact_path"))
+        artifact = None
+        if stack.uses_images:
+            _require_images(release, sha256, payload)
+        else:
+            artifact = _find_artifact(stack, sha256, payload.get("artifact_path"))
         building = stack.releases_dir / f".tmp-{release}"
         shutil.rmtree(building, ignore_errors=True)
         make_dir(stack.releases_dir)
@@ -107,15 +125,33 @@ def receive(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
         building.rename(target)
         sync_dir(stack.releases_dir)
         shutil.rmtree(stack.releases_dir / f".old-{release}", ignore_errors=True)
-        if stack.incoming_dir in artifact.parents:
+        if artifact is not None and stack.incoming_dir in artifact.parents:
             remove_file(artifact)
     say(f"release {release} is complete on this host")
     return {"release": release, "changed": True, "path": str(target)}
 
 
-def _fill(stack: Stack, building: Path, artifact: Path, payload: dict[str, Any]) -> None:
+def _require_images(release: str, sha256: str, payload: dict[str, Any]) -> None:
+    text = payload.get("unit")
+    found = hashlib.sha256(text.encode()).hexdigest() if isinstance(text, str) else None
+    if found != sha256:
+        raise refused(
+            f"release {release}: `unit` has sha256 {found}, expected {sha256}; the release was "
+            "altered on its way, deploy again"
+        )
+    references = (payload["release"].get("images") or {}).values()
+    wrong = [str(item) for item in references if not _IMAGE.match(str(item))]
+    if wrong or not references:
+        told = ", ".join(wrong) or "none"
+        raise refused(
+            f"release {release}: images {told}; expected repo:tag@sha256:... for each, pin them "
+            "(`stackpin pin`)"
+        )
+
+
+def _fill(stack: Stack, building: Path, artifact: Path | None, payload: dict[str, Any]) -> None:
     info = payload["release"]
-    if stack.is_static:
+    if stack.is_static and artifact is not None:
         static.unpack(artifact, building / static.SITE)
     else:
         unit, env = payload.get("unit"), payload.get("env")
@@ -125,13 +161,21 @@ def _fill(stack: Stack, building: Path, artifact: Path, payload: dict[str, Any])
         if "STACKPIN_RELEASE" not in parse_env(env):
             env += ("\n" if env else "") + f'STACKPIN_RELEASE="{info["id"]}"\n'
         _put(building / "env", env.encode(), 0o600)
-        _put(building / "unit", unit.encode(), 0o644)
+        _put(building / stack.spec_name, unit.encode(), 0o644)
+        if artifact is None:
+            _finish(stack, building, info)
+            return
         shutil.copyfile(artifact, building / "server")
         (building / "server").chmod(0o755)
         if sha256_of(building / "server") != info["artifact_sha256"]:
             raise refused(f"{artifact}: changed while it was copied; upload it again")
+    _finish(stack, building, info)
+
+
+def _finish(stack: Stack, building: Path, info: dict[str, Any]) -> None:
+    """Describe what is there and make it durable, before it gets its name."""
     size = sum(p.stat().st_size for p in building.rglob("*") if p.is_file())
-    about = {key: info.get(key) for key in _KEPT}
+    about = {key: info.get(key) for key in _KEPT if key != "images" or info.get(key)}
     if stack.is_static:
         about["files"] = static.tree(building / static.SITE)
     write_json(building / "release.json", {**about, "created": now_text(), "size": size}, 0o644)
@@ -160,9 +204,9 @@ def altered(stack: Stack, release: str) -> list[str]:
     """
     base, info = stack.release_dir(release), about(stack, release)
     if not stack.is_static:
-        server = base / "server"
-        good = server.is_file() and sha256_of(server) == info.get("artifact_sha256")
-        return [] if good else ["server"]
+        name = stack.spec_name if stack.uses_images else "server"
+        good = (base / name).is_file() and sha256_of(base / name) == info.get("artifact_sha256")
+        return [] if good else [name]
     site, files = base / static.SITE, info.get("files")
     if not site.is_dir() or site.is_symlink():
         return [static.SITE]

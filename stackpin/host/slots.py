@@ -112,12 +112,12 @@ def holder_of(port: int) -> str:
     return f"{match.group(1)} (pid {match.group(2)})" if match else "an unknown program"
 
 
-def established(port: int) -> int:
-    """Count the connections that clients have with a port of this host."""
+def established(port: int, tables: Path = Path("/proc/net")) -> int:
+    """Count the connections that clients have with a port; tables: of another network."""
     count = 0
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+    for table in ("tcp", "tcp6"):
         with contextlib.suppress(OSError):
-            for row in Path(table).read_text(encoding="ascii").splitlines()[1:]:
+            for row in (tables / table).read_text(encoding="ascii").splitlines()[1:]:
                 cells = row.split()
                 if cells[3] == _ESTABLISHED and int(cells[1].rpartition(":")[2], 16) == port:
                     count += 1

@@ -18,22 +18,23 @@ def state(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
     """Tell everything recorded: state {journal?: number of lines, 50}.
 
     -> {installed, kind, live_slot, live_release, slots: {slot: {release, active, sub, main_pid,
-    started, restarts}}, releases, last_good, pending, run, lock, maintenance, maintenance_since,
-    nginx_reload_pending, live_modified, journal}. pending has no token. nginx_reload_pending:
+    started, restarts, [image, digest, health...]}}, releases, last_good, pending, run, lock,
+    maintenance, maintenance_since, nginx_reload_pending, live_modified, live_changed, journal}. pending has no token. nginx_reload_pending:
     nginx's files were changed and it was not reloaded since. live_modified: the files of the live
-    release are not what was uploaded. Without stack.json: {installed: false, lock,
-    nginx_reload_pending}.
+    release are not what was uploaded. live_changed: what the live container was made from and is
+    another now (image, env, container.json): a rollout of the same release makes it anew.
+    Without stack.json: {installed: false, lock, nginx_reload_pending}.
     """
     lease = lock.shown(lock.current(stack))
     reload_due = stack.nginx_reload_file.exists()
     if not stack.installed:
         return {"installed": False, "lock": lease, "nginx_reload_pending": reload_due}
-    live = pointer.live_release(stack)
+    live, slot = pointer.live_release(stack), pointer.live_slot(stack)
     maintenance = stack.maintenance_file.exists()
     return {
         "installed": True,
         "kind": stack.kind,
-        "live_slot": pointer.live_slot(stack),
+        "live_slot": slot,
         "live_release": live,
         "slots": {} if stack.is_static else _slots(stack),
         "releases": releases.describe(stack),
@@ -45,6 +46,7 @@ def state(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
         "maintenance_since": (disk.read_json(stack.maintenance_file) or {}).get("since"),
         "nginx_reload_pending": reload_due,
         "live_modified": live is not None and bool(releases.altered(stack, live)),
+        "live_changed": _changed(stack, slot, live),
         "journal": journal.read(stack, int(payload.get("journal", 50))),
     }
 
@@ -54,7 +56,16 @@ def _slots(stack: Stack) -> dict[str, dict[str, Any]]:
         shown = driver(stack).show(stack, SLOTS)
     except HostError:
         shown = {slot: {"active": "unknown"} for slot in SLOTS}
-    return {slot: {"release": slots.linked(stack, slot), **shown[slot]} for slot in SLOTS}
+    return {slot: {**shown[slot], "release": slots.linked(stack, slot)} for slot in SLOTS}
+
+
+def _changed(stack: Stack, slot: str | None, release: str | None) -> list[str]:
+    if slot is None or release is None:
+        return []
+    try:
+        return driver(stack).changed(stack, slot, release)
+    except HostError:
+        return []  # what cannot be asked is told by its slot's state
 
 
 def _without(value: dict[str, Any] | None, *keys: str) -> dict[str, Any] | None:
