@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from stackpin.lab.registry import relay
 from stackpin.lab.registry.lab_registry import HOST, LabRegistry
-from stackpin.lab.registry.service import FOLDER, PORT, SERVICE
+from stackpin.lab.registry.service import FOLDER, PORT, RESTART, SERVICE
 from stackpin.lab.registry.tls import authority, signed
 
 if TYPE_CHECKING:
@@ -35,14 +35,14 @@ def wrong_certificate(lab: "Lab") -> None:
     # In place: the files keep the owner that the registry's user needs.
     (folder / "server.pem").write_bytes(pair.certificate)
     (folder / "server.key").write_bytes(pair.key)
-    lab.run(HOST, ["systemctl", "restart", SERVICE])
+    lab.run(HOST, RESTART)
 
 
 def refuse_login(lab: "Lab") -> None:
     """Let nobody in: every login is answered with 401."""
     folder = lab.registry.root / FOLDER
     (folder / "htpasswd").write_text("nobody:*\n")
-    lab.run(HOST, ["systemctl", "restart", SERVICE])
+    lab.run(HOST, RESTART)
 
 
 def slow(lab: "Lab", seconds: float) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from stackpin.errors import StackpinError
 from stackpin.lab.registry.model import BuiltImage
 from stackpin.lab.registry.push import Pusher
-from stackpin.lab.registry.service import PORT, SERVICE, configure, wait
+from stackpin.lab.registry.service import PORT, RESTART, SERVICE, configure, wait
 from stackpin.lab.registry.tls import Authority, Pair, write_private
 from stackpin.lab.secret import secret
 
@@ -106,9 +106,9 @@ class LabRegistry:
         """Configure and start the registry with this certificate, and wait until it answers."""
         login = (self.username, self.password)
         changed = configure(self.root, pair, login, port)
-        verb = "restart" if changed else "start"
+        start = RESTART if changed else f"systemctl start {SERVICE}"
         self.lab.report("starting the registry")
-        self.lab.run(HOST, f"systemctl enable --quiet {SERVICE} && systemctl {verb} {SERVICE}")
+        self.lab.run(HOST, f"systemctl enable --quiet {SERVICE} && {{ {start}; }}")
         wait(f"{self.lab.host(HOST).address}:{port}", self.ca, login)
 
     def push(self, tags: Sequence[str] | None = None) -> dict[str, str]:

@@ -11,14 +11,15 @@ import requests
 from stackpin.errors import StackpinError
 from stackpin.lab.registry.tls import Pair
 
-__all__ = ["FOLDER", "PORT", "SERVICE", "configure", "settings", "wait"]
+__all__ = ["FOLDER", "PORT", "RESTART", "SERVICE", "configure", "settings", "wait"]
 
 SERVICE = "docker-registry.service"
 PORT = 5000
 FOLDER = "etc/docker/registry"
 """Below the host's root; the names inside are what `settings` says."""
 
-USER = "docker-registry"
+# Tests restart it more often than systemd puts up with.
+RESTART = f"systemctl reset-failed {SERVICE}; systemctl restart {SERVICE}"
 WAIT_SECONDS = 30.0
 
 
