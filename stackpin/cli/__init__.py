@@ -47,6 +47,7 @@ COMMANDS: dict[str, Entry] = {
     "prune": _entry("prune", "Remove old releases."),
     "uninstall": _entry("uninstall", "Remove a stack from its hosts."),
     "evidence": _entry("evidence", "Show and verify the record of a deployment."),
+    "workers": _entry("workers", "The nodes of the XingRin fleet: list, add, remove, watch."),
     "completion": _entry("completion", "Print shell completion."),
     "lab": _entry("lab", "Real hosts on this machine, for trials and tests."),
 }

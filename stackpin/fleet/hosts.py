@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from stackpin.engine.state import select_hosts
 from stackpin.errors import Refused, StackpinError
 from stackpin.fleet.facts import Declared, nodes_of, server_of
 from stackpin.fleet.model import Node, Observation, Outcome, Want
-from stackpin.fleet.redis_lease import redis_leases
+from stackpin.fleet.redis_lease import Held, redis_leases
 from stackpin.fleet.rollouts import Rollouts
 from stackpin.lockfile import pinned
 
@@ -122,18 +122,34 @@ class HostFleet:
 
     def update(self, nodes: Sequence[Node]) -> Mapping[str, Outcome]:
         """Roll `nodes` out, under leases in the server's Redis as well where that is set."""
-        session, layout = self._open()
-        if layout.settings.lock_backend != "redis":
-            return self.rollouts.run([node.name for node in nodes])
-
-        def ask(payload: Mapping[str, Any]) -> Mapping[str, Any]:
-            return session.call(layout.server, "redis-lease", SERVER, payload)
-
-        with redis_leases(ask, nodes) as held:
+        with self.leases(nodes) as held:
             found = {name: Outcome("held", why) for name, why in held.refused.items()}
             if held.nodes:
                 found |= self.rollouts.run(list(held.nodes))
             return found
+
+    @contextmanager
+    def leases(self, nodes: Sequence[Node]) -> Iterator[Held]:
+        """Hold the leases of `nodes` in the server's Redis, where `lock_backend` says so.
+
+        The hosts' own leases are taken by the rollout itself.
+        """
+        session, layout = self._open()
+
+        def ask(payload: Mapping[str, Any]) -> Mapping[str, Any]:
+            return session.call(layout.server, "redis-lease", SERVER, payload)
+
+        if layout.settings.lock_backend == "redis":
+            with redis_leases(ask, nodes) as held:
+                yield held
+        else:
+            held = Held(ask)
+            held.nodes = {node.name: node for node in nodes}
+            yield held
+
+    def check(self) -> None:
+        """Read the inventory, and connect. Raises Refused for what will not pass by itself."""
+        self._open()
 
     @property
     def layout(self) -> Layout:

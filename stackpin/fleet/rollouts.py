@@ -60,6 +60,11 @@ class Rollouts:
                 self._child.communicate()
             self._child = None
 
+    @property
+    def busy(self) -> bool:
+        """Whether a rollout is at work."""
+        return self._child is not None
+
     def abort(self) -> None:
         """Tell the rollout at work, if any, to take back what is not confirmed and to end."""
         if self._child is not None and self._child.poll() is None:
