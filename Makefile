@@ -1,5 +1,5 @@
 # Everything Stackpin needs, from a bare Debian 12/13 or Ubuntu 24.04 machine (as root for the lab).
-#   make demo       the whole story on real hosts of your own machine
+#   make demo       the whole story on real hosts of your own machine (demo-fleet: its second act)
 #   make test       lint, types, unit, lab (real hosts) and browser tests
 #   make test-fast  lint, types and unit tests only: no host, under a minute
 SHELL := /bin/bash
@@ -14,7 +14,7 @@ TEST_PACKAGES := chromium chromium-driver
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup system browser artifacts test test-fast ruff mypy unit-host unit-rest test-lab test-browser \
-  demo bench lock clean
+  demo demo-fleet bench lock clean
 
 help:
 	@sed -n '2,4s/^# *//p' Makefile
@@ -63,8 +63,8 @@ unit-rest: setup
 
 # Lab tests mostly wait for gates and timers: four files at once, each with hosts of its own.
 # The longest files come first.
-PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder --durations=15
-LAB_TESTS := $(patsubst %,tests/lab/test_%.py,switch failures secrets batches) tests/lab
+PARALLEL := -n 4 --dist loadgroup --no-loadscope-reorder --durations=15
+LAB_TESTS := $(patsubst %,tests/lab/test_%.py,fleet_faults fleet_server fleet switch failures secrets) tests/lab
 
 test-lab: setup system browser artifacts
 	$(BIN)/pytest -q $(PARALLEL) $(LAB_TESTS)
@@ -78,6 +78,9 @@ test: test-fast system browser artifacts
 
 demo: setup system artifacts
 	@$(BIN)/python -m stackpin.lab.demo
+
+demo-fleet: setup system
+	@$(BIN)/python -m stackpin.lab.demo --act fleet
 
 bench: setup system artifacts
 	$(BIN)/python -m tests.bench

@@ -6,88 +6,22 @@ Runs the same commands a user would type, in the clone it is started from. The p
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
+from stackpin.lab import demo_fleet
 from stackpin.lab.hosts import Lab
+from stackpin.lab.story import ClaimError, Story, as_json, console, put_back, stackpin
 from stackpin.lab.traffic import traffic
 from stackpin.pins import read as read_pin
 
 INVENTORY = "inventories/lab"
 PINS = Path("inventories/group_data/lab.py")
 HOST = "lab1"
-
-console = Console(highlight=False, soft_wrap=True)
-
-
-class ClaimError(Exception):
-    """Something the demo promised did not happen."""
-
-
-@dataclass
-class Story:
-    """What has been proved so far, in order."""
-
-    proved: list[tuple[str, str]] = field(default_factory=list)
-
-    def claim(self, holds: bool, what: str, figure: str = "") -> None:
-        """Record `what` with its measured `figure`; raise ClaimError unless it `holds`."""
-        if not holds:
-            raise ClaimError(f"{what} {figure}".strip())
-        self.proved.append((what, figure))
-        console.print(f"  [green]proved[/] {what} {figure}")
-
-    def chapter(self, title: str) -> None:
-        """Print the heading of the next part."""
-        console.rule(f"[bold]{title}", align="left")
-
-
-def stackpin(*words: str, expect: Sequence[int] = (0,), show: bool = True) -> str:
-    """Run one `stackpin` command as a user would and return its standard output.
-
-    Raises ClaimError when the exit code is not one of `expect`.
-    """
-    console.print(f"[bold]$ stackpin {' '.join(words)}[/]")
-    done = subprocess.run(
-        [sys.executable, "-m", "stackpin", *words],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-        timeout=600,
-    )
-    if show and done.stdout:
-        console.print(done.stdout.rstrip(), markup=False, soft_wrap=True)
-    if done.returncode not in expect:
-        raise ClaimError(
-            f"`stackpin {' '.join(words)}` ended with {done.returncode}, expected {expect}"
-        )
-    return done.stdout
-
-
-def as_json(*words: str, expect: Sequence[int] = (0,)) -> dict[str, object]:
-    """Run a command with `--json` and return its document."""
-    document: dict[str, object] = json.loads(stackpin(*words, "--json", expect=expect, show=False))
-    return document
-
-
-@contextmanager
-def pins_put_back() -> Iterator[None]:
-    """Leave the group data as it was found, whatever happens in between."""
-    before = PINS.read_text()
-    try:
-        yield
-    finally:
-        PINS.write_text(before)
 
 
 def pinned() -> str:
@@ -170,30 +104,38 @@ def tell(story: Story, lab: Lab) -> None:
     story.claim(True, "the evidence of every run is complete and unaltered")
 
 
+def first_act(story: Story, lab: Lab) -> None:
+    """Play the CRM's story on one host."""
+    story.chapter("0. A real host on this machine")
+    lab.up(1)
+    lab.reset(HOST)
+    with put_back(PINS):
+        tell(story, lab)
+
+
+ACTS: dict[str, Callable[[Story, Lab], None]] = {"crm": first_act, "fleet": demo_fleet.act}
+
+
 @click.command()
+@click.option("--act", type=click.Choice(list(ACTS)), help="Play this act only.")
 @click.option("--keep", is_flag=True, help="Leave the lab running afterwards.")
-def main(keep: bool) -> None:
+def main(act: str | None, keep: bool) -> None:
     """Play the whole story; exit 1 at the first claim that does not hold."""
     story, began = Story(), time.monotonic()
     lab = Lab.load()
     try:
-        story.chapter("0. A real host on this machine")
-        lab.up(1)
-        lab.reset(HOST)
-        with pins_put_back():
-            tell(story, lab)
+        for name, play in ACTS.items():
+            if act in {None, name}:
+                play(story, lab)
+                if act is None:
+                    lab.down()
     except ClaimError as failure:
         console.print(f"[bold red]Not proved:[/] {failure}")
         sys.exit(1)
     finally:
         if not keep:
             lab.down()
-    table = Table(title=f"Proved in {time.monotonic() - began:.0f} s", title_justify="left")
-    table.add_column("claim")
-    table.add_column("measured")
-    for what, figure in story.proved:
-        table.add_row(what, figure)
-    console.print(table)
+    story.tell_all(time.monotonic() - began)
 
 
 if __name__ == "__main__":
