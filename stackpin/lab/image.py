@@ -109,9 +109,7 @@ def ensure_layer(  # noqa: PLR0917 - as ensure_image, with two things more
             build = _Build(part / "merged", release, mirrors, cache / "build.log", report, base)
             build.add(packages, DISABLED.get(kind, ()))
             # The layer is the upper directory alone; overlay needs `work` only while it is mounted.
-            whole = layer.with_name(layer.name + ".done.part")
-            (part / "upper").rename(whole)
-            whole.rename(layer)
+            (part / "upper").rename(layer)
             shutil.rmtree(part)
     return layer
 

@@ -17,6 +17,7 @@ from stackpin.lab import Lab
 from stackpin.lab.paths import LabPaths
 from stackpin.lab.registry import faults
 from stackpin.lab.registry.model import BuiltImage, Layer, digest_of
+from stackpin.lab.small_disk import enlarge, shrink
 
 NODE = "node1"
 
@@ -172,3 +173,17 @@ def _soon(lab: Lab, command: str) -> str:
 def test_compose_and_firewall_are_there(fleet: Lab) -> None:
     assert fleet.run(NODE, "docker compose version --short").stdout.startswith("2.")
     fleet.run(NODE, "nft add table inet trial && nft delete table inet trial")
+
+
+def test_a_small_disk_runs_full_and_nothing_is_lost(fleet: Lab, image: BuiltImage) -> None:
+    docker(fleet, "pull", reference(fleet, image))
+    shrink(fleet, NODE, 20)
+    try:
+        assert "v1" in fleet.run(NODE, "docker images --format '{{.Tag}}'").stdout
+        fleet.run(NODE, "docker volume create filled")
+        fill = "dd if=/dev/zero of=/var/lib/docker/volumes/filled/_data/x bs=1M count=40"
+        assert "No space left" in fleet.run(NODE, fill, check=False).stderr
+        fleet.run(NODE, "docker volume rm filled")
+    finally:
+        enlarge(fleet, NODE)
+    assert docker(fleet, "run", "--rm", reference(fleet, image)).stdout == "hello from v1\n"
