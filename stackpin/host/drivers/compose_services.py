@@ -1,0 +1,218 @@
+"""The services of a compose project: finding them by label, and calling `docker compose`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+from typing import Any
+
+from stackpin.host import releases, slots
+from stackpin.host.drivers import docker
+from stackpin.host.drivers.docker import Container
+from stackpin.host.errors import HostError, failed, refused
+from stackpin.host.masking import Masker
+from stackpin.host.progress import say
+from stackpin.host.stack import SLOTS, Stack
+from stackpin.host.system import Result
+
+__all__ = ["FILE", "compose", "running", "up"]
+
+FILE = "compose.yml"
+PROJECT_LABEL = "com.docker.compose.project"
+HASH_LABEL = "com.docker.compose.config-hash"
+UP = 300.0  # seconds compose may take to start services whose images are here
+ASK = 60.0
+
+
+def settings(stack: Stack) -> dict[str, Any]:
+    """Return the `compose` part of stack.json."""
+    return stack.compose or {}
+
+
+def project(stack: Stack) -> str:
+    """Return the name of the compose project."""
+    return str(settings(stack).get("project") or stack.name)
+
+
+def of_slot(stack: Stack, slot: str) -> str:
+    """Return the service of a slot: server-blue."""
+    return f"{settings(stack).get('slot_service') or 'server'}-{slot}"
+
+
+def port(stack: Stack) -> int:
+    """Return the port a server listens on inside its container."""
+    return int(settings(stack).get("port") or 8888)
+
+
+def depend(stack: Stack) -> list[str]:
+    """List the services a server needs: started first, and left alone by a switch."""
+    return [str(name) for name in settings(stack).get("depend") or []]
+
+
+def front(stack: Stack) -> list[str]:
+    """List the services in front of the server, renewed at a switch."""
+    return [str(name) for name in settings(stack).get("front") or []]
+
+
+def linked(stack: Stack, slot: str) -> str:
+    """Return the release of a slot. Raises HostError(error) when it has none."""
+    release = slots.linked(stack, slot)
+    if release is None:
+        raise failed(f"{stack.name}: slot {slot} holds no release; deploy again")
+    return release
+
+
+def running(stack: Stack) -> dict[str, Container]:
+    """Return {service: container} of the project, stopped ones too.
+
+    Of a service with several containers (an unfinished renewal) the one that runs counts, else
+    the newest.
+    """
+    found: dict[str, Container] = {}
+    for item in docker.containers(stack):
+        name = item.service
+        if name is None or item.labels.get(PROJECT_LABEL) != project(stack):
+            continue
+        if name not in found or (item.state == "running" != found[name].state):
+            found[name] = item
+    return found
+
+
+def healthy(found: dict[str, Container], name: str) -> bool:
+    """Tell whether a service runs and, if it has a health check, passes it."""
+    item = found.get(name)
+    return item is not None and item.state == "running" and item.health in {None, "healthy"}
+
+
+def address(item: Container | None) -> str | None:
+    """Return the address of a running container on its first network."""
+    if item is None or item.state != "running":
+        return None
+    return next(iter(item.networks.values()), None)
+
+
+def config_hash(item: Container) -> str | None:
+    """Return the hash of what compose made the container from."""
+    return item.labels.get(HASH_LABEL)
+
+
+def compose(
+    stack: Stack, release: str, *words: str, timeout: float = ASK, check: bool = True
+) -> Result:
+    """Run `docker compose` on a release's file. Raises HostError(error) with its own words."""
+    folder = stack.release_dir(release)
+    if not (folder / FILE).is_file():
+        raise failed(f"{folder / FILE}: absent; deploy this release again")
+    argv = ["compose", "--ansi=never", "--progress=plain", f"--project-name={project(stack)}"]
+    argv += [f"--project-directory={folder}", f"--file={folder / FILE}", "--file=-"]
+    argv += [f"--profile={slot}" for slot in SLOTS]
+    done = docker.docker(
+        *argv,
+        *words,
+        data=overlay(stack, release),
+        env={"STACKPIN_RELEASE": release},
+        timeout=timeout,
+        check=False,
+    )
+    if check and not done.ok:
+        mask = Masker.of(releases.environment(stack, release, None))
+        raise failed(
+            f"docker compose {words[0]} of {release}: {mask(_reason(done))}", code=done.code
+        )
+    return done
+
+
+def overlay(stack: Stack, release: str) -> str:
+    """Make the second document: exact variables for both slots, and no restart of their own."""
+    values = releases.environment(stack, release, None)
+    values = {name: value.replace("$", "$$") for name, value in values.items()}
+    slot = {"environment": values, "restart": "no"}
+    return json.dumps({"services": {of_slot(stack, name): slot for name in SLOTS}})
+
+
+def up(stack: Stack, release: str, *names: str, grace: int) -> None:
+    """Bring services to what the release's file says; an unchanged running one stays as it is.
+
+    grace: seconds a service that is replaced has to stop.
+    """
+    words = ["up", "--detach", "--no-deps", "--no-build", "--pull=never", f"--timeout={grace}"]
+    compose(stack, release, *words, *names, timeout=UP)
+
+
+def hashes(stack: Stack, release: str) -> dict[str, str]:
+    """Return {service: config hash} as compose would label the containers of a release."""
+    out = compose(stack, release, "config", "--hash=*").out
+    return dict(line.split(None, 1) for line in out.splitlines() if len(line.split()) == 2)
+
+
+def policy(name: str, found: list[Container]) -> None:
+    """Give containers a restart policy, where they have another one."""
+    ids = [item.id for item in found if item.policy != name]
+    if ids:
+        docker.docker("update", f"--restart={name}", *ids)
+
+
+def reload(stack: Stack, found: dict[str, Container]) -> bool:
+    """Make services in front read names again; one that cannot is restarted. True if any ran."""
+    any_ran = False
+    for name, argv in (settings(stack).get("reload") or {}).items():
+        if name not in found or found[name].state != "running":
+            continue
+        any_ran = True
+        if not docker.docker("exec", found[name].id, *map(str, argv), check=False).ok:
+            say(f"{found[name].name}: could not be reloaded; restarting it")
+            docker.docker("restart", "--time=3", found[name].id, check=False)
+    return any_ran
+
+
+def remove_stray(stack: Stack, release: str) -> None:
+    """Remove services of the project that the release has no more (its frontend, say)."""
+    out = compose(stack, release, "config", "--services").out
+    declared = set(out.split())
+    stray = [item for name, item in running(stack).items() if name not in declared]
+    if stray and declared:
+        say(f"removing services that {release} does not have: {', '.join(s.name for s in stray)}")
+        docker.docker("rm", "--force", *(item.id for item in stray), timeout=120)
+
+
+def require_names(stack: Stack) -> None:
+    """Refuse when a foreign container holds a fixed name of ours."""
+    name = str(settings(stack).get("agent_name") or "xingrin-agent")
+    found = docker.by_name(name)
+    if found is None:
+        return
+    theirs = found.labels.get(PROJECT_LABEL)
+    if theirs != project(stack):
+        raise refused(
+            f"container {name}: is not of compose project {project(stack)} (its project: "
+            f"{theirs or 'none'}); stop and remove it, or give the stack its project name",
+            container=name,
+        )
+
+
+def answers(place: tuple[str, int]) -> bool:
+    """Tell whether something accepts connections there."""
+    try:
+        with socket.create_connection(place, timeout=1.0):
+            return True
+    except OSError:
+        return False
+
+
+def log(item: Container | None, lines: int = 5) -> list[str]:
+    """Return the last log lines of a service, secrets masked."""
+    if item is None:
+        return []
+    with contextlib.suppress(HostError):
+        answer = docker.docker("logs", f"--tail={lines}", item.id, check=False, timeout=15)
+        mask = Masker.of(item.env)
+        text = answer.out + answer.err
+        return [mask(line)[:500] for line in text.splitlines() if line.strip()][-lines:]
+    return []
+
+
+def _reason(done: Result) -> str:
+    lines = [line.strip() for line in done.err.splitlines() if line.strip()]
+    telling = [line for line in lines if "error" in line.lower() or "invalid" in line.lower()]
+    return (telling or lines or [f"exit status {done.code}"])[-1][:400]
