@@ -1,0 +1,7 @@
+"""Serve: `python3 -m xingrin`."""
+
+import sys
+
+from .httpd import main
+
+sys.exit(main())
