@@ -24,14 +24,14 @@ ENDED = {"retired", "reverted", "failed", "broken"}
 
 @operation()
 def activate(
-    stack: str, release: Release, artifact: Path | bytes
+    stack: str, release: Release, artifact: Path | bytes | None = None
 ) -> Generator[PyinfraCommand, None, None]:
     """Make `release`, whose one artifact is a local file or given bytes, what `stack` serves.
 
-    An artifact the host already has is not sent again. The host itself then rehearses, starts,
-    gates, switches and, on any failure, goes back (`rollout`); with `stackpin_driver` set to
-    "operator" that is left to the caller, who drives the host stage by stage. What a killed run
-    left is finished or taken back first.
+    An artifact the host already has is not sent again; a release of images has none: the host
+    pulls them itself. It then rehearses, starts, gates, switches and, on any failure, goes back
+    (`rollout`); with `stackpin_driver` set to "operator" that is left to the caller, who drives
+    the host stage by stage. What a killed run left is finished or taken back first.
     """
     state = host.get_fact(StackState, stack=stack)
     live = state.get("live_release")
@@ -48,21 +48,31 @@ def activate(
             note(Change("file", f"{stack} release {live}", "altered on the host", "as released"))
             yield from _upload(stack, release, artifact)
             yield _receive(stack, release)
-        if _serving(state):
+        # What runs is not what was released: another image, other variables, other flags.
+        changed = [str(name) for name in state.get("live_changed") or []]
+        if changed:
+            before = f"{live}, but {', '.join(changed)} not as released"
+            note(Change("release", stack, before, release.id))
+            yield _receive(stack, release)
+            if not operator:
+                yield _rollout(stack, release)
+        elif _serving(state):
             if not dead and not altered:
                 host.noop(f"{stack} serves {release.id}")
-            return
-        note(Change("service", stack, "the live slot is not running", "running"))
-        yield call("service", stack, {"action": "start"})
+        else:
+            note(Change("service", stack, "the live slot is not running", "running"))
+            yield call("service", stack, {"action": "start"})
         return
     note(Change("release", stack, live, release.id))
     if not _complete(state, release.id):
         yield from _upload(stack, release, artifact)
     yield _receive(stack, release)
     if not operator:
-        yield call(
-            "rollout", stack, {"release": release.id, "who": who(), "reason": "pyinfra deploy"}
-        )
+        yield _rollout(stack, release)
+
+
+def _rollout(stack: str, release: Release) -> StringCommand:
+    return call("rollout", stack, {"release": release.id, "who": who(), "reason": "pyinfra deploy"})
 
 
 def _receive(stack: str, release: Release) -> StringCommand:
@@ -84,8 +94,10 @@ def _complete(state: Mapping[str, Any], release_id: str) -> bool:
 
 
 def _upload(
-    stack: str, release: Release, artifact: Path | bytes
+    stack: str, release: Release, artifact: Path | bytes | None
 ) -> Generator[PyinfraCommand, None, None]:
+    if artifact is None:
+        return
     sha256 = release.artifact_sha256
     directory = f"/var/lib/stackpin/{stack}/incoming"
     arrived, arriving = f"{directory}/{sha256}", f"{directory}/.{sha256}.part"

@@ -26,6 +26,7 @@ class Release:
     unit_text: str = field(repr=False)
     git_head: str = ""
     created_by: str = ""
+    images: Mapping[str, str] = field(default_factory=dict)  # role -> "repo:tag@sha256:.."
 
     @classmethod
     def make(  # noqa: PLR0917 - in the order of what is hashed
@@ -39,14 +40,18 @@ class Release:
         *,
         git_head: str = "",
         created_by: str = "",
+        images: Mapping[str, str] | None = None,
     ) -> Self:
         """Compute the id from artifact, environment and unit; a change in any is a new release.
 
         `key` is a secret (the admin token, or ""): the id is public and must not let anyone try
         out guesses of what is in the environment. `env_text` gets STACKPIN_RELEASE, so that a
-        running process tells which release it is. Raises UnwritableError.
+        running process tells which release it is. `images` are those the unit text names, and
+        those only pulled: the digests of the latter count too. Raises UnwritableError.
         """
         parts = [artifact_sha256.encode(), render_env(environment).encode(), unit_text.encode()]
+        if images:
+            parts.append("\n".join(sorted(images.values())).encode())
         # Lengths go in too: what moves from one part into the next is another release.
         message = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
         digest = hmac.new(key.encode(), message, hashlib.sha256).hexdigest()[:8]
@@ -61,6 +66,7 @@ class Release:
             unit_text,
             git_head,
             created_by,
+            dict(images or {}),
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -72,6 +78,7 @@ class Release:
             "artifact_name": self.artifact_name,
             "git_head": self.git_head,
             "created_by": self.created_by,
+            **({"images": dict(self.images)} if self.images else {}),
         }
 
 

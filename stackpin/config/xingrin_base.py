@@ -26,7 +26,7 @@ LOCAL_DATABASES = frozenset({"postgres", "localhost", "127.0.0.1"})
 
 
 class XingrinBase(
-    StackSettings, ImageFields, ServerFields, NodeFields, RolloutFields, XingrinImages
+    StackSettings, RolloutFields, NodeFields, ServerFields, ImageFields, XingrinImages
 ):
     """Every variable; the server's host and a node each use their own part of them."""
 

@@ -146,16 +146,16 @@ class ServerFields(Model):
         default_factory=lambda: [
             "sh",
             "-c",
-            "python3 manage.py makemigrations && python3 manage.py migrate",
+            "python manage.py makemigrations && python manage.py migrate --noinput",
         ],
         description="Makes the release's tables in an empty database, run in the server's image; "
         "compared with the live database before an update. None: not compared.",
-        examples=[["python3", "manage.py", "migrate"]],
+        examples=[["python", "manage.py", "migrate"]],
     )
     schema_step: dict[str, Argv] | None = Field(
         default=None,
         description="Per version, what changes the live database's tables, run in its image.",
-        examples=[{"v1.6.0": ["python3", "manage.py", "schema-step"]}],
+        examples=[{"v1.6.0": ["python", "manage.py", "schema-step"]}],
     )
 
 

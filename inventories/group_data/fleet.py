@@ -1,0 +1,39 @@
+"""The fleet of the lab: everything a first deploy needs, nothing to fill in.
+
+Start it with `stackpin lab up --fleet 3` and `stackpin lab registry --push all`, then lock a tag:
+stackpin pin inventories/fleet xingrin --version v1.1.0
+"""
+
+import shlex as _shlex
+import sys as _sys
+
+from stackpin.lab import Lab as _Lab
+
+_lab = _Lab.load()
+_registry = _lab.registry
+
+# The release server and nodes run.
+xingrin_version = "v1.1.0"
+xingrin_lock_file = "inventories/fleet.lock.toml"
+
+xingrin_registry = _registry.address
+xingrin_registry_username = _registry.username
+# Made up by the lab on first use and kept in its directory.
+xingrin_registry_password = (
+    f"command:{_shlex.quote(_sys.executable)} -m stackpin.lab.secret registry-password"
+)
+xingrin_registry_ca = str(_registry.ca)
+xingrin_redis_image = f"{_registry.address}/{_registry.namespace}/redis:8"
+xingrin_postgres_image = f"{_registry.address}/{_registry.namespace}/postgres:17"
+
+# Under this address nodes reach the server; it is in its certificate.
+xingrin_public_host = _lab.host("server").address
+
+# Only v1.6.0 changes tables, in a way its images do not find out by themselves.
+xingrin_schema_step = {"v1.6.0": ["python", "manage.py", "schema-step"]}
+
+# The lab's machines are small and its containers start in seconds.
+xingrin_gate = {"min_healthy": 8.0, "timeout": 60.0}
+xingrin_start_timeout = 60.0
+xingrin_min_disk_mb = 256
+xingrin_min_memory_mb = 64
