@@ -19,7 +19,7 @@ from stackpin.host.drivers import driver
 from stackpin.host.errors import HostError, failed
 from stackpin.host.redis_lease import redis
 from stackpin.host.stack import Stack
-from stackpin.host.worker_api import Unreachable, WorkerApi
+from stackpin.host.worker_api import UnreachableError, WorkerApi
 
 __all__ = ["COMMANDS", "fleet", "merge"]
 
@@ -55,7 +55,7 @@ def fleet(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
         rows = pool.submit(_row_states, stack)
         try:
             listed = list(WorkerApi(f"http://{place[0]}:{place[1]}").workers())
-        except Unreachable as problem:
+        except UnreachableError as problem:
             raise failed(f"stack {stack.name}: the server does not answer: {problem}") from problem
         now, pulses = beats.result()
         states = rows.result()

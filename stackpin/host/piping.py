@@ -59,21 +59,20 @@ class Talk:
     """A running program that answers a line of input with lines of output."""
 
     def __init__(self, process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
-        """`errors` is the file its standard error goes to."""
-        self._process = process
+        """`process` has pipes for input and output; `errors` is the file of its standard error."""
+        self._stdin, self._stdout = process.stdin, process.stdout
         self._errors = errors
 
     def say(self, text: str) -> None:
         """Send text; a program that went away is noticed at the next `line`."""
-        assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(text.encode())
-            self._process.stdin.flush()
+            if self._stdin is not None:
+                self._stdin.write(text.encode())
+                self._stdin.flush()
 
     def line(self) -> str:
         """Read one line without its end. Raises HostError(error) when the program has ended."""
-        assert self._process.stdout is not None
-        raw = self._process.stdout.readline()
+        raw = self._stdout.readline() if self._stdout is not None else b""
         if not raw.endswith(b"\n"):
             raise failed(f"the conversation ended early: {self.complaint() or 'no reason given'}")
         return raw[:-1].decode("utf-8", "replace")

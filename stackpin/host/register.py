@@ -18,7 +18,7 @@ from stackpin.host.mutex import mutex
 from stackpin.host.progress import say
 from stackpin.host.slots import live_slot
 from stackpin.host.stack import Stack
-from stackpin.host.worker_api import Unreachable, WorkerApi
+from stackpin.host.worker_api import UnreachableError, WorkerApi
 
 __all__ = ["COMMANDS", "kept_id", "node_env", "register", "unregister", "worker"]
 
@@ -67,7 +67,7 @@ def register(stack: Stack, payload: Payload) -> Payload:
                 if not stack.settings_dir.is_dir():
                     disk.make_dir(stack.settings_dir, 0o711)
                 disk.atomic_write(node_env(stack), f'WORKER_ID="{number}"\n'.encode(), 0o600)
-    except Unreachable as problem:
+    except UnreachableError as problem:
         raise failed(
             f"worker {name} cannot be registered: {problem}; is the server up, and may this node "
             "reach its port? then deploy again",
@@ -118,7 +118,7 @@ def worker(stack: Stack, payload: Payload) -> Payload:
         return {"id": number, "known": None, "message": None}
     try:
         row = _api(stack, payload).get(number)
-    except (Unreachable, HostError) as problem:
+    except (UnreachableError, HostError) as problem:
         return {"id": number, "known": None, "message": str(problem)}
     return {"id": number, "known": row is not None and not row.get("isLocal"), "message": None}
 
@@ -139,7 +139,7 @@ def unregister(stack: Stack, payload: Payload) -> Payload:
         if row is not None and row.get("isLocal"):
             raise refused(f"worker {number} is the server's own local worker; it is not removed")
         removed = api.delete(number)
-    except Unreachable as problem:
+    except UnreachableError as problem:
         raise failed(
             f"worker {number} cannot be unregistered: {problem}; try again when the server is up"
         ) from problem

@@ -14,14 +14,14 @@ from typing import Any
 
 from stackpin.host.errors import failed, refused
 
-__all__ = ["Unreachable", "WorkerApi"]
+__all__ = ["UnreachableError", "WorkerApi"]
 
 TIMEOUT = 10.0  # seconds for one answer
 PAGE_SIZE = 500
 BODY_LIMIT = 8 * 1024 * 1024  # bytes; 200 workers are about 60 KB
 
 
-class Unreachable(Exception):
+class UnreachableError(Exception):
     """Nothing that speaks this API answered; the text says what was found."""
 
 
@@ -47,10 +47,14 @@ class WorkerApi:
         """Yield every worker of every page: {id, name, ipAddress, isLocal, status, ...}."""
         page, seen = 1, set()
         while True:
-            answer = self._ok("GET", f"/api/workers/?page={page}&pageSize={PAGE_SIZE}")
+            what = f"/api/workers/?page={page}&pageSize={PAGE_SIZE}"
+            status, answer = self._ask("GET", what)
+            if status == 404 and page > 1:
+                return  # there were more rows when the first page was read
+            answer = self._expect(status, answer, f"GET {what}")
             rows = answer.get("results")
             if not isinstance(rows, list):
-                raise Unreachable(f"{self.url}/api/workers/: no list of results in the answer")
+                raise UnreachableError(f"{self.url}/api/workers/: no list of results in the answer")
             for row in rows:
                 # A row added meanwhile pushes others to the next page.
                 if row.get("id") not in seen:
@@ -83,10 +87,6 @@ class WorkerApi:
         self._expect(status, answer, f"DELETE /api/workers/{worker}/")
         return True
 
-    def _ok(self, method: str, path: str) -> dict[str, Any]:
-        status, answer = self._ask(method, path)
-        return self._expect(status, answer, f"{method} {path}")
-
     def _expect(self, status: int, answer: dict[str, Any], what: str) -> dict[str, Any]:
         if 200 <= status < 300:
             return answer
@@ -116,7 +116,7 @@ class WorkerApi:
                 return error.code, _document(error.read(BODY_LIMIT))
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", None) or error
-            raise Unreachable(f"{self.url}: {method} {path}: {reason}") from error
+            raise UnreachableError(f"{self.url}: {method} {path}: {reason}") from error
 
 
 def _document(raw: bytes) -> dict[str, Any]:

@@ -43,12 +43,12 @@ __all__ = [
 
 POLL = 0.2  # seconds
 GRACE = 10  # seconds a server that is replaced has to finish its requests after SIGTERM
-FRONT_GRACE = 3  # the same for what is in front: each second of it is a gap
+FRONT_GRACE = 2  # the same for what is in front: each second of it is a gap
 RESOLVING = 1.0  # seconds nginx's new workers have, to know both servers before one goes
 
 
 def show(stack: Stack, slots: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """Return {slot: {active, sub, main_pid, ..., id, name, image, digest, health, release, spec}}."""
+    """Return {slot: {...}} as every driver; spec is the hash compose gave the container."""
     found = services.running(stack)
     return {slot: _shown(found.get(services.of_slot(stack, slot))) for slot in slots}
 
