@@ -48,13 +48,13 @@ class BaseCheck(Model):
 
 
 class HttpCheck(BaseCheck):
-    """One request, one answer. `{port}` in the URL is the port of the slot being judged."""
+    """One request, one answer. `{address}` and `{port}` in the URL are the judged slot's."""
 
     kind: Literal["http"] = "http"
     method: Literal["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"] = Field(
         default="GET", description="redirects are answers, never followed"
     )
-    url: str = Field(description="absolute, http or https")
+    url: str = Field(description="absolute, http or https; {env:NAME} is the release's variable")
     headers: dict[str, str] = Field(
         default_factory=dict, description="sent; {env:NAME} is the release's variable"
     )
@@ -70,6 +70,25 @@ class HttpCheck(BaseCheck):
     version_header: str | None = Field(
         default=None, description="header that must be the release's version"
     )
+    verify: bool = Field(
+        default=True, description="check the server's certificate; never done on loopback"
+    )
+    ca: AbsPath | None = Field(
+        default=None, description="PEM file on the host with the certificates to trust"
+    )
+
+    @model_validator(mode="after")
+    def _known_to_the_asker(self) -> Self:
+        if self.where == "public" and _REFERENCE.search(self.url):
+            raise invalid(
+                "a public URL without {env:NAME}: your machine has no release's environment",
+                'Ask it with where="host".',
+            )
+        if self.where == "public" and (self.ca is not None or not self.verify):
+            raise invalid(
+                "verify and ca only for checks the host asks", "Leave them out, or change where."
+            )
+        return self
 
     def as_json(self) -> dict[str, Any]:
         """As `BaseCheck.as_json`; the exact JSON expected is under "json"."""
@@ -197,6 +216,18 @@ class CommandCheck(BaseCheck):
     contains: list[str] = Field(default_factory=list, description="texts the output has")
 
 
+class ContainerCheck(BaseCheck):
+    """A container of the stack runs and is not unhealthy. Without a name it is the slot's."""
+
+    kind: Literal["container"] = "container"
+    container: str | None = Field(default=None, description="its name")
+    service: str | None = Field(default=None, description="or its compose service")
+    healthy: bool = Field(default=False, description="its own health check must say healthy")
+    max_restarts: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="restarts it may have had"
+    )
+
+
 Check = Annotated[
     HttpCheck
     | TcpCheck
@@ -207,7 +238,8 @@ Check = Annotated[
     | LogCheck
     | SqliteCheck
     | CertificateCheck
-    | CommandCheck,
+    | CommandCheck
+    | ContainerCheck,
     Field(discriminator="kind"),
 ]
 CHECK: TypeAdapter[Check] = TypeAdapter(Check)
@@ -222,6 +254,7 @@ CHECK_KINDS: dict[str, type[BaseCheck]] = {
     "sqlite": SqliteCheck,
     "certificate": CertificateCheck,
     "command": CommandCheck,
+    "container": ContainerCheck,
 }
 
 

@@ -110,8 +110,17 @@ def _http(check: dict[str, Any], probe: Probe) -> tuple[bool, str, str]:
         str(name): expand(probe.fill(str(value)), probe.env)
         for name, value in (check.get("headers") or {}).items()
     }
-    method, url = str(check.get("method") or "GET"), probe.fill(str(check["url"]))
-    answer = checks_http.fetch(method, url, headers, probe.timeout)
+    method = str(check.get("method") or "GET")
+    url = expand(probe.fill(str(check["url"])), probe.env)
+    ca = check.get("ca")
+    answer = checks_http.fetch(
+        method,
+        url,
+        headers,
+        probe.timeout,
+        verify=check.get("verify") is not False,
+        ca=str(probe.stack.at(str(ca))) if ca else None,
+    )
     return checks_http.judge(
         check, answer.status, answer.headers, answer.body, probe.version, probe.mask
     )

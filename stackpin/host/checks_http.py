@@ -160,9 +160,18 @@ def _missing(expected: Any, found: Any, where: str) -> str:  # noqa: ANN401, PLR
     return "" if _same(expected, found) else f"another value at {at}"
 
 
-def fetch(method: str, url: str, headers: Mapping[str, str], timeout: float) -> Answer:
+def fetch(
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    timeout: float,
+    *,
+    verify: bool = True,
+    ca: str | None = None,
+) -> Answer:
     """Send one request, read at most BODY_LIMIT bytes; `timeout` (seconds) bounds all of it.
 
+    verify False: any certificate will do. ca: path of a PEM file with those to trust.
     Raises OSError (also TimeoutError), http.client.HTTPException or ValueError (bad URL).
     """
     deadline = time.monotonic() + timeout
@@ -173,7 +182,7 @@ def fetch(method: str, url: str, headers: Mapping[str, str], timeout: float) -> 
     connection: http.client.HTTPConnection
     if parts.scheme == "https":
         connection = http.client.HTTPSConnection(
-            host, parts.port or 443, timeout=timeout, context=_tls(host)
+            host, parts.port or 443, timeout=timeout, context=_tls(host, verify, ca)
         )
     else:
         connection = http.client.HTTPConnection(host, parts.port or 80, timeout=timeout)
@@ -198,14 +207,14 @@ def fetch(method: str, url: str, headers: Mapping[str, str], timeout: float) -> 
         connection.close()
 
 
-def _tls(host: str) -> ssl.SSLContext:
+def _tls(host: str, verify: bool, ca: str | None) -> ssl.SSLContext:
     """Verify certificates except on loopback, where nobody but root can stand in between."""
-    context = ssl.create_default_context()
+    context = ssl.create_default_context(cafile=ca)
     try:
         loopback = ipaddress.ip_address(host).is_loopback
     except ValueError:
         loopback = host == "localhost"
-    if loopback:
+    if ca is None and (loopback or not verify):
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context

@@ -6,6 +6,7 @@ that cannot be filled in): checks.py turns those into failed results.
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import socket
@@ -226,6 +227,37 @@ def command(check: Mapping[str, Any], probe: Probe) -> Verdict:
     return ok, probe.mask(expected), f"exit {done.code}: {probe.show(output)}"
 
 
+def container(check: Mapping[str, Any], probe: Probe) -> Verdict:
+    """Pass when a container runs, is not unhealthy and has not been restarted too often.
+
+    It is the slot's, or the one of our stack named `container` or of compose `service`.
+    """
+    docker = importlib.import_module("stackpin.host.drivers.docker")
+    name, service = check.get("container"), check.get("service")
+    most = check.get("max_restarts")
+    wanted = ["running"] + (["healthy"] if check.get("healthy") else [])
+    if most is not None:
+        wanted.append(f"at most {most} restarts")
+    expected = ", ".join(wanted)
+    found = [
+        item
+        for item in docker.containers(probe.stack)
+        if (name and item.name == name)
+        or (service and item.service == service)
+        or (not name and not service and item.slot == (probe.slot or probe.fill("{slot}")))
+    ]
+    if not found:
+        return False, expected, "no such container"
+    one = found[0]
+    told = [one.state, one.health or "no health check", f"{one.restarts} restarts"]
+    if one.state != "running":
+        told.append(f"exit {one.exit_code}")
+    ok = one.state == "running" and one.health != "unhealthy"
+    ok = ok and (not check.get("healthy") or one.health == "healthy")
+    ok = ok and (most is None or one.restarts <= int(most))
+    return ok, expected, ", ".join(told)
+
+
 class _Unknown(dict[str, str]):
     def __missing__(self, key: str) -> str:
         return "unknown"
@@ -241,4 +273,5 @@ KINDS: dict[str, Callable[[dict[str, Any], Probe], Verdict]] = {
     "sqlite": sqlite,
     "certificate": certificate,
     "command": command,
+    "container": container,
 }

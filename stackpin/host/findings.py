@@ -2,7 +2,9 @@
 
 running-not-installed, exe-deleted, unit-override, stray-listener, slot-journal-disagreement,
 slot-not-running, both-slots-running, unfinished-run, release-modified, mode-wrong, pending-guard,
-maintenance-on, database-damaged (made in inspect.py).
+maintenance-on, database-damaged and docker-not-answering (made in inspect.py). Of containers
+(drivers/looking.py): container-not-running, container-unmanaged, env-changed, restarts,
+tag-moved-locally, and running-not-installed and both-slots-running as for units.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stackpin.host import disk, journal, owners, pointer, releases, runs, slots, static
+from stackpin.host.drivers import looking
+from stackpin.host.drivers.docker import Container
 from stackpin.host.reading import Finding, Reading, UnitState
 from stackpin.host.stack import SLOTS, Stack
 
@@ -20,8 +24,11 @@ __all__ = ["Finding", "Reading", "UnitState", "look"]
 _VENDOR = ("/usr/lib/", "/lib/")
 
 
-def look(reading: Reading) -> list[Finding]:
-    """List every difference. A run at work explains two running slots and a young switch."""
+def look(reading: Reading, held: list[Container] | None = None) -> list[Finding]:
+    """List every difference. A run at work explains two running slots and a young switch.
+
+    held: the stack's containers; None: it has none, or docker could not be asked.
+    """
     run = runs.load(reading.stack)
     abandoned = None if run is None else runs.stale(reading.stack, run)
     busy = not runs.ended(run) and abandoned is None
@@ -36,7 +43,10 @@ def look(reading: Reading) -> list[Finding]:
                 f"run {run['run']}, {run['stage']}, {abandoned}",
             )
         )
-    if not reading.stack.is_static:
+    if reading.stack.uses_images:
+        if held is not None:
+            found += looking.differences(reading.stack, held, reading.live_slot, busy=busy)
+    elif not reading.stack.is_static:
         found += _slots(reading, busy)
         for slot in SLOTS:
             found += _process(reading, slot)
@@ -166,7 +176,7 @@ def _releases(reading: Reading) -> Iterator[Finding]:
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         # What is there and what should be, in their own words where one file stands for all.
         wanted = releases.about(stack, release)
-        files = {"server": wanted.get("artifact_sha256")}
+        files = {name: wanted.get("artifact_sha256") for name in ("server", stack.spec_name)}
         files |= {f"{static.SITE}/{n}": v for n, v in (wanted.get("files") or {}).items()}
         found = _sha256(base / names[0])
         yield Finding(
@@ -220,16 +230,22 @@ def _expected_modes(stack: Stack) -> Iterator[tuple[Path, str, str]]:
     yield stack.slot_file, "0644", "root"
     if stack.is_static:
         return
-    yield stack.live_data_dir, "0700", stack.user
-    for slot in (*SLOTS, "rehearsal"):
-        yield stack.slot_env_file(slot), "0600", "root"
+    if stack.uses_images:
+        for name in stack.env_files:
+            yield stack.at(name), "0600", "root"
+    else:
+        yield stack.live_data_dir, "0700", stack.user
+        for slot in (*SLOTS, "rehearsal"):
+            yield stack.slot_env_file(slot), "0600", "root"
     for slot in SLOTS:
-        yield stack.unit_file(slot), "0644", "root"
+        if not stack.uses_images:
+            yield stack.unit_file(slot), "0644", "root"
         release = slots.linked(stack, slot)
         if release is not None:
             base = stack.release_dir(release)
             yield base, "0755", "root"
-            yield base / "server", "0755", "root"
+            if not stack.uses_images:
+                yield base / "server", "0755", "root"
             yield base / "env", "0600", "root"
 
 

@@ -7,6 +7,8 @@ from contextlib import closing
 from typing import Any
 
 from stackpin.host import findings, pointer, processes, releases, slots, sqlite_db, system
+from stackpin.host.drivers import docker, looking
+from stackpin.host.errors import HostError
 from stackpin.host.masking import Masker
 from stackpin.host.reading import Finding, Reading, UnitState
 from stackpin.host.stack import SLOTS, Stack
@@ -22,16 +24,25 @@ def inspect(stack: Stack, _payload: dict[str, Any]) -> dict[str, Any]:
     Returns {installed, live_slot, live_release, process: {pid, exe, exe_deleted, cmdline,
     release_env, started} or null, listeners: [{proto, address, port, pid, process}], database:
     {path, size, tables, integrity, schema_version} or null, units: [{name, active, sub, main_pid,
-    restarts, dropins, fragment, fragment_ok}], findings: [{code, message, expected, found}]}.
+    restarts, dropins, fragment, fragment_ok}], findings: [{code, message, expected, found}],
+    containers: [{name, slot, service, release, image, digest, state, health, restarts...}]}.
     Codes are in findings.py. An absent thing is a finding or null, never an error.
     """
     listening = processes.listeners()
     if not stack.installed:
         answer = {"installed": False, "live_slot": None, "live_release": None, "process": None}
         rows = [item.as_json() for item in listening]
-        return {**answer, "listeners": rows, "database": None, "units": [], "findings": []}
+        return {**answer, "listeners": rows, "database": None, "units": [], "findings": [],
+                "containers": []}  # fmt: skip
     reading = _read(stack, listening)
-    found = findings.look(reading)
+    problem = None
+    try:
+        held = docker.containers(stack) if stack.uses_images else []
+    except HostError as error:
+        held, problem = [], Finding("docker-not-answering", error.message, "an answer", "none")
+    found = findings.look(reading, None if problem else held)
+    if problem is not None:
+        found.append(problem)
     live = reading.live_slot
     release = pointer.live_release(stack)
     env = releases.environment(stack, release, live) if release else {}
@@ -39,9 +50,12 @@ def inspect(stack: Stack, _payload: dict[str, Any]) -> dict[str, Any]:
         "installed": True,
         "live_slot": live,
         "live_release": release,
-        "process": _process(reading, Masker.of(env)),
+        "process": looking.process(held, live)
+        if stack.uses_images
+        else _process(reading, Masker.of(env)),
         "listeners": [item.as_json() for item in listening],
         "database": _database(stack, found),
+        "containers": looking.rows(held),
         "units": [unit.as_json() for unit in reading.units.values()],
         "findings": [finding._asdict() for finding in found],
     }
@@ -49,7 +63,7 @@ def inspect(stack: Stack, _payload: dict[str, Any]) -> dict[str, Any]:
 
 def _read(stack: Stack, listening: list[processes.Listener]) -> Reading:
     live = pointer.live_slot(stack)
-    units = {} if stack.is_static else _units(stack)
+    units = _units(stack) if stack.kind == "slots" else {}
     running = {
         slot: process
         for slot, unit in units.items()

@@ -19,8 +19,9 @@ def state(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
 
     -> {installed, kind, live_slot, live_release, slots: {slot: {release, active, sub, main_pid,
     started, restarts, [image, digest, health...]}}, releases, last_good, pending, run, lock,
-    maintenance, maintenance_since, nginx_reload_pending, live_modified, live_changed, journal}. pending has no token. nginx_reload_pending:
-    nginx's files were changed and it was not reloaded since. live_modified: the files of the live
+    maintenance, maintenance_since, nginx_reload_pending, live_modified, live_changed, journal}.
+    pending has no token. nginx_reload_pending: nginx's files were changed and it was not reloaded
+    since. live_modified: the files of the live
     release are not what was uploaded. live_changed: what the live container was made from and is
     another now (image, env, container.json): a rollout of the same release makes it anew.
     Without stack.json: {installed: false, lock, nginx_reload_pending}.

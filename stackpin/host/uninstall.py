@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from stackpin.host import nginx, runs, system, units
+from stackpin.host import nginx, runs, system, uninstall_docker, units
 from stackpin.host.backup import backup
 from stackpin.host.errors import HostError, refused
 from stackpin.host.progress import say
@@ -30,9 +30,9 @@ Item = dict[str, str]
 def uninstall_list(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
     """List what an uninstall would remove and what it would leave.
 
-    payload: {keep_backups: bool, default true}. Returns {remove: [{path|unit|user, why}], keep:
-    [{path, why}], sha256}; sha256 is what `uninstall` wants as `expect`. A directory that holds
-    something kept is listed entry by entry.
+    payload: {keep_backups: bool, default true}. Returns {remove: [{path|unit|user|container|image,
+    why}], keep: [{path, why}], sha256}; sha256 is what `uninstall` wants as `expect`. A directory
+    that holds something kept is listed entry by entry.
     """
     keep_backups = bool(payload.get("keep_backups", True))
     keep = _keep(stack, keep_backups)
@@ -67,7 +67,7 @@ def uninstall(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
     left: list[Item] = []
     web = False
     for item in listed["remove"]:
-        say(f"removing {item.get('path') or item.get('unit') or item.get('user')}")
+        say(f"removing {item.get('path') or next(iter(item.values()))}")
         try:
             _remove(item)
         except (HostError, OSError) as problem:
@@ -87,7 +87,7 @@ def uninstall(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def _units(stack: Stack) -> list[Item]:
-    names = [] if stack.is_static else [stack.unit(s) for s in (*SLOTS, "rehearsal")]
+    names = [stack.unit(s) for s in (*SLOTS, "rehearsal")] if stack.kind == "slots" else []
     found = [
         {"unit": name, "why": "the stack's process"}
         for name, slot in zip(names, (*SLOTS, "rehearsal"), strict=False)
@@ -96,7 +96,7 @@ def _units(stack: Stack) -> list[Item]:
     boot = f"stackpin-boot@{stack.name}.service"
     if os.path.lexists(stack.at(f"/etc/systemd/system/multi-user.target.wants/{boot}")):
         found.append({"unit": boot, "why": "starts the stack at boot"})
-    return found
+    return found + uninstall_docker.listed(stack)
 
 
 def _paths(stack: Stack, keep_backups: bool) -> list[tuple[Path, str]]:
@@ -104,7 +104,7 @@ def _paths(stack: Stack, keep_backups: bool) -> list[tuple[Path, str]]:
     found: list[tuple[Path, str]] = []
     if stack.installed:
         folder = stack.at("/etc/systemd/system")
-        for slot in (*SLOTS, "rehearsal"):
+        for slot in (*SLOTS, "rehearsal") if stack.kind == "slots" else ():
             found.append((stack.unit_file(slot), "unit of a slot"))
             found.append((folder / f"{stack.unit(slot)}.d", "drop-ins of that unit"))
         for part in ("sites-enabled", "sites-available", "snippets", "conf.d"):
@@ -202,6 +202,8 @@ def _remove(item: Item) -> None:
     if "user" in item:
         system.run(["userdel", item["user"]])
         return
+    if uninstall_docker.remove(item):
+        return
     path = Path(item["path"])
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
@@ -213,7 +215,7 @@ def _tell_the_others(stack: Stack, web: bool) -> None:
     """Let systemd and nginx see that files are gone; neither can fail the uninstall."""
     with contextlib.suppress(HostError):
         units.reload()
-        if not stack.is_static:
+        if stack.kind == "slots":
             names = [stack.unit(slot) for slot in SLOTS]
             system.run(["systemctl", "reset-failed", *names], check=False)
     if web:

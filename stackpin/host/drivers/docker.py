@@ -18,6 +18,7 @@ __all__ = [
     "CONFIG",
     "LABELS",
     "Container",
+    "by_id",
     "by_name",
     "containers",
     "digest_of",
@@ -166,6 +167,11 @@ def by_name(name: str) -> Container | None:
     """Return the container that has a name, whoever made it."""
     found = [_read(item) for item in _inspect("container", [name])]
     return next((item for item in found if item.name == name), None)
+
+
+def by_id(number: str) -> list[Container]:
+    """Return the container with an id, as a list of one or none."""
+    return [_read(item) for item in _inspect("container", [number])]
 
 
 def image(reference: str) -> dict[str, Any] | None:
