@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fleet_kit import Fleet
 
 from stackpin.errors import StackpinError
 from stackpin.lab import Lab, LabHost
 
 HERE = Path(__file__).parent
+GROUPS = {"test_fleet_faults": "fleet-of-three", "test_fleet_server": "fleet-of-three"}
 SUBNETS = 93  # second octet of the test labs' addresses, one /24 each
 
 
@@ -23,6 +25,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.lab)
+            # One xdist worker takes a whole file; some files share the hosts of one fleet.
+            item.add_marker(pytest.mark.xdist_group(GROUPS.get(item.path.stem, item.path.stem)))
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +50,15 @@ def lab() -> Iterator[Lab]:
     yield one
     if not reuse and os.environ.get("STACKPIN_KEEP_LAB") != "1":
         one.down()
+
+
+@pytest.fixture(scope="module")
+def fleet(
+    lab: Lab, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Fleet:
+    """A server and the module's NODES, with a registry; deployed or not as the test before left."""
+    folder = tmp_path_factory.mktemp("fleet")
+    return Fleet.bring_up(lab, folder, request.module.NODES)
 
 
 @pytest.fixture
