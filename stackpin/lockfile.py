@@ -22,7 +22,7 @@ import tomli_w
 from stackpin.config.types import is_release_tag
 from stackpin.errors import Refused
 
-__all__ = ["KEPT", "Imaged", "Lock", "Locked", "STACK", "lock_path", "pinned", "read", "write"]
+__all__ = ["KEPT", "STACK", "Imaged", "Lock", "Locked", "lock_path", "pinned", "read", "write"]
 
 KEPT = 10  # versions of a stack that stay locked, newest first: enough to go back to
 STACK = "xingrin"  # the one key for every part of the fleet: they share one version

@@ -1,54 +1,99 @@
-"""A new version: bump the pin, roll it out, and put the pin back when the hosts do not take it."""
+"""A new version: lock and pin it, roll it out, and put both back when the hosts do not take it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from stackpin import pins
 from stackpin.config.stacks import Stack
-from stackpin.config.types import compare_tags, is_release_tag, release_tag
 from stackpin.errors import Refused
+from stackpin.registry.matrix import newest
 from stackpin.rollout.model import Run
 from stackpin.rollout.performing import perform
+from stackpin.rollout.pinning import Change, current, imaged, prepare
+from stackpin.rollout.wanted import Wanted
 
-__all__ = ["update"]
+__all__ = ["pin", "update"]
+
+Say = Callable[[str], None]
 
 
-def update(run: Run, version: str, *, allow_downgrade: bool, say: Callable[[str], None]) -> int:
-    """Pin `version` for the run's stack, roll out, and return the exit code (see `perform`).
+def update(
+    run: Run, wanted: Wanted | str, *, allow_downgrade: bool, say: Say, refresh: bool = False
+) -> int:
+    """Lock and pin a version for the run's stack, roll out, and return the exit code.
 
-    The pin goes back to what it was unless every host ends up serving. Raises Refused for a
-    version that is none, older than the pin (without `allow_downgrade`), or a stack without pin.
+    Every image is found in its registry before anything is written. Pin and lock file go back to
+    what they were unless the run keeps the pin. Raises Refused for a version that is none, older
+    than the pin (without `allow_downgrade`), not completely in the registry or pushed again with
+    other content, and for a stack without pin.
     """
-    old = _bump(Path(run.request.inventory), run.request.stack, version, allow_downgrade)
-    if old.value != version:
-        say(f"{old.path}:{old.line}: {old.variable} {old.value} -> {version}")
+    change = _change(
+        Path(run.request.inventory),
+        run.request.stack,
+        wanted,
+        run.request.data,
+        say,
+        allow_downgrade=allow_downgrade,
+        refresh=refresh,
+    )
     code: int | None = None
+    change.make(say)
     try:
         code = perform(run)
     finally:
-        if code != 0 and not run.serves and old.value != version:
-            back = pins.restore(old, version)
-            told = f"back to {old.value}" if back else "was changed meanwhile and stays as it is"
-            say(f"{old.path}:{old.line}: {old.variable} {told}")
+        if code != 0 and not run.keeps_pin:
+            change.put_back(say)
     return code
 
 
-def _bump(inventory: Path, stack: Stack, version: str, allow_downgrade: bool) -> pins.Pin:
-    if stack.version_variable is None:
-        raise Refused(f"stack {stack.name} has no version to pin: use `stackpin deploy`")
-    try:
-        release_tag(version)
-    except ValueError as error:  # pydantic's custom error is one
-        raise Refused(f"--version: found {version!r}, expected {error}") from None
-    if not inventory.is_file():
-        raise Refused(f"{inventory}: no such inventory file in {Path.cwd()}")
-    path = pins.pin_file(inventory)
-    old = pins.read(path, stack.version_variable)
-    if is_release_tag(old.value) and compare_tags(version, old.value) < 0 and not allow_downgrade:
+def pin(
+    inventory: Path,
+    stack: Stack,
+    wanted: Wanted,
+    data: Mapping[str, Any],
+    *,
+    allow_downgrade: bool,
+    refresh: bool,
+    say: Say,
+) -> Change:
+    """Lock and pin a version and touch no host; return what was changed. Raises Refused."""
+    change = _change(
+        inventory, stack, wanted, data, say, allow_downgrade=allow_downgrade, refresh=refresh
+    )
+    change.make(say)
+    return change
+
+
+def _change(
+    inventory: Path,
+    stack: Stack,
+    wanted: Wanted | str,
+    data: Mapping[str, Any],
+    say: Say,
+    *,
+    allow_downgrade: bool,
+    refresh: bool,
+) -> Change:
+    one = Wanted(version=wanted) if isinstance(wanted, str) else wanted
+    now = current(inventory, stack)
+
+    def latest() -> str:
+        settings = imaged(inventory, stack, data)
+        if not settings:
+            raise Refused(
+                f"--latest: stack {stack.name} comes from files, not from a registry; expected "
+                "--version, --from-git or --from-version-file"
+            )
+        return newest(settings[0], Path.cwd())
+
+    version = one.resolve(latest)
+    if now.variable in data:
         raise Refused(
-            f"--version: found {version}, older than the pin {old.value} in {path}:{old.line}; to "
-            "return to the last good release use `stackpin rollback`, else add --allow-downgrade"
+            f"--data {now.variable}: found {data[now.variable]!r}, expected the version to be "
+            "given once. Leave it out: the version is what is pinned here."
         )
-    return pins.bump(path, stack.version_variable, version)
+    return prepare(
+        inventory, stack, version, data, say, allow_downgrade=allow_downgrade, refresh=refresh
+    )
