@@ -121,6 +121,7 @@ def _watch(
                 stop=stop,
                 shown=_shown(out, told, metrics_file, as_json=as_json),
                 starting=_starting(out),
+                say=out.note,
                 once=once,
             )
         told.stopped()

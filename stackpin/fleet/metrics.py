@@ -49,10 +49,14 @@ class Metrics(Collector):
         """Say that the watch has ended; matters for the text file, which stays."""
         self._up = False
 
-    def serve(self, host: str, port: int) -> None:
-        """Answer HTTP on `host`:`port` from now on. Raises Refused when that cannot be had."""
+    def serve(self, host: str, port: int) -> int:
+        """Answer HTTP on `host`:`port` from now on; port 0 takes a free one. Returns the port.
+
+        Raises Refused when that cannot be had.
+        """
         try:
-            start_http_server(port, host, self.registry)
+            server, _thread = start_http_server(port, host, self.registry)
+            return int(server.server_port)
         except OSError as error:
             raise Refused(
                 f"--metrics {host}:{port}: {error.strerror or error}; "

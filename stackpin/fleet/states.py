@@ -82,6 +82,8 @@ def _difference(want: Want, node: Node) -> str:
         return ""
     if node.version != want.version:
         return f"runs {node.version or 'an unknown version'}, {want.version} is pinned"
+    if node.local and node.digest is None:
+        return ""  # the server's own facts speak for the agent that comes with it
     if want.digest and node.digest != want.digest and node.running:
         found = _short(node.digest) if node.digest else "an unknown digest"
         return f"runs {want.version} as {found}, {_short(want.digest)} is locked"
