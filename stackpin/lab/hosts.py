@@ -5,21 +5,20 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from ipaddress import IPv4Network
 from pathlib import Path
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING
 
 from stackpin.errors import Refused, StackpinError
 from stackpin.lab.commands import Report, run
 from stackpin.lab.disks import remove_tree
 from stackpin.lab.image import ensure_image, ensure_layer, purge_cache
+from stackpin.lab.locking import lab_lock
 from stackpin.lab.machine import Machine
 from stackpin.lab.network import choose_subnet, network_down, network_up, used_networks
-from stackpin.lab.paths import RUN_DIR, LabPaths
+from stackpin.lab.paths import LabPaths
 from stackpin.lab.processes import HostGroup, lab_group
-from stackpin.lab.registry.lab_registry import LabRegistry
 from stackpin.lab.requirements import check_machine, check_root
 from stackpin.lab.sources import Mirrors, codename, find_mirrors, machine_sources
 from stackpin.lab.ssh import LabHost, ssh_run
@@ -32,10 +31,12 @@ from stackpin.lab.state import (
     write_state,
 )
 
+if TYPE_CHECKING:
+    from stackpin.lab.registry.lab_registry import LabRegistry
+
 __all__ = ["Lab"]
 
 DEFAULT_RELEASE = "trixie"
-LOCK_SECONDS = 600
 STARTS_AT_ONCE = 4
 
 
@@ -147,8 +148,11 @@ class Lab:
         return self.up(names=fleet_names(nodes), docker=True)
 
     @property
-    def registry(self) -> LabRegistry:
+    def registry(self) -> "LabRegistry":
         """The registry on the lab's host `registry`, started or not."""
+        # Here, because it loads what most commands do not need (TLS, HTTP).
+        from stackpin.lab.registry.lab_registry import LabRegistry  # noqa: PLC0415
+
         return LabRegistry(self)
 
     def down(self, names: Sequence[str] = (), *, purge: bool = False) -> None:
@@ -284,14 +288,5 @@ class Lab:
         lines = [self.machine(state, host).make_host_key() for host in state.hosts]
         self.known_hosts.write_text("".join(lines))
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        RUN_DIR.mkdir(exist_ok=True, mode=0o700)
-        try:
-            with FileLock(self.paths.lock_file, timeout=LOCK_SECONDS):
-                yield
-        except Timeout as error:
-            raise StackpinError(
-                f"another stackpin lab command has been at work for {LOCK_SECONDS} s "
-                f"(it holds {self.paths.lock_file})"
-            ) from error
+    def _locked(self) -> AbstractContextManager[None]:
+        return lab_lock(self.paths)

@@ -92,7 +92,7 @@ def ensure_layer(  # noqa: PLR0917 - as ensure_image, with two things more
 ) -> Path:
     """Return the layer with the packages `PACKAGE_SETS[kind]` above `base`; built if not cached.
 
-    Refused where the cache's file system cannot carry an overlay.
+    StackpinError where the cache's file system cannot carry an overlay.
     """
     packages = PACKAGE_SETS[kind]
     # The base's name is part of the key: a layer only fits the image it was built on.
