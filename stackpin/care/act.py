@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
-from stackpin.care.fleet import Voice, change
+from stackpin.care.fleet import Voice, change, service_on
 from stackpin.engine.remote import RemoteError
 from stackpin.engine.session import Session
 from stackpin.rollout.model import whoami
@@ -16,16 +17,20 @@ SERVICE_TIMEOUT = 900.0
 
 
 def service(
-    session: Session, part: str, action: str, reason: str, voice: Voice
+    session: Session, stack: str, action: str, reason: str, voice: Voice
 ) -> dict[str, dict[str, Any]]:
-    """Start, stop or restart `part` on one host after the other; return the hosts' answers.
+    """Start, stop or restart the service of `stack` on one host after the other; return answers.
 
     The first failure ends it, so that a bad restart does not take the whole fleet down; its error
     says which hosts are done.
     """
     done: dict[str, dict[str, Any]] = {}
-    with change(session, part, reason or action):
-        for host in session.hosts:
+    parts = {host: service_on(session, stack, host) for host in session.hosts}
+    with ExitStack() as held:
+        for part in dict.fromkeys(parts.values()):
+            having = [host for host in parts if parts[host] == part]
+            held.enter_context(change(session, part, reason or action, having))
+        for host, part in parts.items():
             try:
                 done[host] = session.call(
                     host,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stackpin.care.fleet import ask, parts
+from stackpin.care.fleet import ask, parts_on
 from stackpin.config import stacks
 from stackpin.config.problems import ConfigProblems
 from stackpin.drift.report import DriftReport, build
@@ -35,7 +35,9 @@ def check_drift(
     inspections: dict[str, Mapping[str, Any] | str] = {}
     with ExitStack() as opened:
         try:
-            session = opened.enter_context(open_session(inventory, wanted, data, partial=True))
+            session = opened.enter_context(
+                open_session(inventory, wanted, data, partial=True, stack=stacks.stack(stack))
+            )
         except StackpinError as error:
             planned.update({name: {"error": str(error)} for name in wanted})
         else:
@@ -66,7 +68,7 @@ def _compare(
     for host in session.hosts:
         found = [
             {**finding, "message": _named(part, stack, finding)}
-            for part in parts(stack)
+            for part in parts_on(session, stack, host)
             if (host, part) in answers.values
             for finding in answers.values[host, part].get("findings") or []
         ]
@@ -84,7 +86,8 @@ def _plans(session: Session, stack: str, data: Mapping[str, Any]) -> dict[str, A
     """Return each host's plan; hosts are planned together, and one by one when that fails."""
     files = {part.name: part.deploys for part in stacks.stack(stack).components()}
     try:
-        plan = make_plan(session, stack, files, data).to_json()
+        places = {host: parts_on(session, stack, host) for host in session.hosts}
+        plan = make_plan(session, stack, files, data, places).to_json()
         return dict(plan["hosts"])
     except ConfigProblems:
         raise
@@ -94,6 +97,12 @@ def _plans(session: Session, stack: str, data: Mapping[str, Any]) -> dict[str, A
     # One host with a failing fact spoils the plan of all: ask again to see whose it is.
     found: dict[str, Any] = {}
     for host in session.hosts:
-        with open_session(session.inventory, (host,), data) as alone:
-            found.update(_plans(alone, stack, data))
+        # Reached a moment ago; should it be gone now, that is its own trouble only.
+        try:
+            with open_session(session.inventory, (host,), data) as alone:
+                found.update(_plans(alone, stack, data))
+        except ConfigProblems:
+            raise
+        except StackpinError as error:
+            found[host] = {"error": str(error)}
     return found

@@ -13,7 +13,18 @@ from stackpin.engine.session import Session
 from stackpin.errors import Refused, StackpinError
 from stackpin.rollout.lease import leases
 
-__all__ = ["Answers", "Voice", "ask", "change", "only_host", "parts", "slot_part", "worst"]
+__all__ = [
+    "Answers",
+    "Voice",
+    "ask",
+    "change",
+    "only_host",
+    "parts",
+    "parts_on",
+    "service_on",
+    "slot_part",
+    "worst",
+]
 
 
 class Voice(Protocol):
@@ -78,6 +89,28 @@ def parts(stack: str) -> tuple[str, ...]:
     return tuple(part.name for part in stacks.stack(stack).components())
 
 
+def parts_on(session: Session, stack: str, host: str) -> tuple[str, ...]:
+    """Return the parts of `stack` that `host` has, connected or not, by its inventory groups."""
+    chosen = stacks.stack(stack).components()
+    if all(part.group is None for part in chosen):
+        return parts(stack)
+    groups = session.groups(host)
+    return tuple(part.name for part in chosen if part.applies_to(groups))
+
+
+def service_on(session: Session, stack: str, host: str) -> str:
+    """Return the part of `stack` that runs as a service on `host`; refuse when there is none."""
+    slot_part(stack)
+    found = [
+        name
+        for name in parts_on(session, stack, host)
+        if stacks.STACKS[name].version_variable is not None
+    ]
+    if not found:
+        raise Refused(f"{host}: has no service of stack {stack}; choose another host with --limit")
+    return found[0]
+
+
 def slot_part(stack: str) -> str:
     """Return the part of `stack` that runs as a service; refuse when there is none.
 
@@ -110,7 +143,7 @@ def ask(
 
     def one(host: str) -> Answers:
         got = Answers()
-        for part in parts(stack):
+        for part in parts_on(session, stack, host):
             line = None if on_line is None else _bound(on_line, host)
             try:
                 got.values[host, part] = session.call(
@@ -122,7 +155,7 @@ def ask(
 
     answers = Answers()
     for host, problem in session.problems.items():
-        for part in parts(stack):
+        for part in parts_on(session, stack, host):
             answers.errors[host, part] = StackpinError(problem.message)
     for got in session.map(one).all().values():
         answers.values.update(got.values)
@@ -136,8 +169,11 @@ def change(
 ) -> Iterator[None]:
     """Hold the lease of every part on `hosts` (default all) while something is changed."""
     with interruptible(), ExitStack() as held:
+        names = hosts or session.hosts
         for part in parts(stack):
-            held.enter_context(leases(session, part, hosts or session.hosts, reason=reason))
+            having = [host for host in names if part in parts_on(session, stack, host)]
+            if having:
+                held.enter_context(leases(session, part, having, reason=reason))
         yield
 
 

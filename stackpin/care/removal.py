@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from stackpin.care.fleet import Answers, ask, change, parts
+from stackpin.care.fleet import Answers, ask, change, parts, parts_on
 from stackpin.engine.remote import RemoteRefused
 from stackpin.engine.session import Session
 from stackpin.rollout.model import whoami
@@ -53,10 +53,10 @@ def remove(session: Session, stack: str, seen: Answers, *, keep_backups: bool) -
         for part in reversed(parts(stack)):
             for host in session.hosts:
                 key = (host, part)
-                if not seen.values[key].get("remove"):
+                if key not in seen.values or not seen.values[key].get("remove"):
                     continue
                 try:
-                    if part == parts(stack)[-1]:
+                    if part == parts_on(session, stack, host)[-1]:
                         expect = str(seen.values[key]["sha256"])
                     else:
                         expect = _again(session, host, part, seen.values[key], keep_backups)

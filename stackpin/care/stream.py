@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from importlib import resources
 from typing import Any
 
-from stackpin.care.fleet import Answers, slot_part
+from stackpin.care.fleet import Answers, parts_on, service_on, slot_part
 from stackpin.engine import bundle
 from stackpin.engine.remote import RemoteError, RemoteRefused
 from stackpin.engine.session import Session
@@ -34,18 +34,24 @@ def stream(
     green or None for the live one). Secrets are masked on the host. Returns when all hosts are
     done; with follow that is when the connections end.
     """
-    part = slot_part(stack)
+    first = slot_part(stack)
 
     def one(host: str) -> dict[str, Any]:
+        part = service_on(session, stack, host)
         _read(session, host, part, options, lambda line: show(host, line))
         return {}
 
+    def key(host: str) -> tuple[str, str]:
+        names = parts_on(session, stack, host)
+        # The first service of the stack, or that of a host which has another one.
+        return host, first if first in names or not names else names[0]
+
     answers = Answers()
     for host, problem in session.problems.items():
-        answers.errors[host, part] = StackpinError(problem.message)
+        answers.errors[key(host)] = StackpinError(problem.message)
     done = session.map(one)
-    answers.values.update({(host, part): value for host, value in done.values.items()})
-    answers.errors.update({(host, part): error for host, error in done.errors.items()})
+    answers.values.update({key(host): value for host, value in done.values.items()})
+    answers.errors.update({key(host): error for host, error in done.errors.items()})
     return answers
 
 

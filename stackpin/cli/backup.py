@@ -39,7 +39,7 @@ def create(out: Output, target: Target, *, reason: str) -> int:
     from stackpin.care import backups
     from stackpin.engine.session import open_session
 
-    with open_session(target.inventory, target.limit, target.data) as session:
+    with open_session(target.inventory, target.limit, target.data, stack=target.stack) as session:
         answers = backups.create(session, target.stack, reason, out)
     for (host, part), made in answers.values.items():
         out.line(f"{host}: {part}: backup {backups.short(made)} taken")
@@ -60,7 +60,9 @@ def list_backups(out: Output, target: Target) -> int:
     from stackpin.care import backups
     from stackpin.engine.session import open_session
 
-    with open_session(target.inventory, target.limit, target.data, partial=True) as session:
+    with open_session(
+        target.inventory, target.limit, target.data, partial=True, stack=target.stack
+    ) as session:
         answers = backups.listed(session, target.stack)
     rows = [
         [host, part, *cells]
@@ -89,7 +91,9 @@ def verify(out: Output, target: Target, *, snapshot: str | None) -> int:
     from stackpin.care import backups
     from stackpin.engine.session import open_session
 
-    with open_session(target.inventory, target.limit, target.data, partial=True) as session:
+    with open_session(
+        target.inventory, target.limit, target.data, partial=True, stack=target.stack
+    ) as session:
         answers = backups.verified(session, target.stack, snapshot, out)
     for (host, part), found in answers.values.items():
         out.line(f"{host}: {part}: backup {backups.short(found)} restores")

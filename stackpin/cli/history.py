@@ -30,7 +30,9 @@ def history(out: Output, target: Target, number: int) -> int:
     from stackpin.care.survey import journals
     from stackpin.engine.session import open_session
 
-    with open_session(target.inventory, target.limit, target.data, partial=True) as session:
+    with open_session(
+        target.inventory, target.limit, target.data, partial=True, stack=target.stack
+    ) as session:
         answers, runs = journals(session, target.stack, number)
     columns = ["started", "host", "run", "what", "release", "outcome", "took", "who", "reason"]
     rows = []

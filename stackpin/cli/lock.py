@@ -36,7 +36,9 @@ def show(out: Output, target: Target) -> int:
     from stackpin.care import locks
     from stackpin.engine.session import open_session
 
-    with open_session(target.inventory, target.limit, target.data, partial=True) as session:
+    with open_session(
+        target.inventory, target.limit, target.data, partial=True, stack=target.stack
+    ) as session:
         answers = locks.shown(session, target.stack)
     for (host, part), answer in answers.values.items():
         out.line(f"{host}: {part}: {locks.describe(answer.get('lock'))}")
@@ -59,7 +61,7 @@ def steal(out: Output, target: Target, *, reason: str, yes: bool) -> int:
     from stackpin.care import locks
     from stackpin.engine.session import open_session
 
-    with open_session(target.inventory, target.limit, target.data) as session:
+    with open_session(target.inventory, target.limit, target.data, stack=target.stack) as session:
         held = locks.held(locks.shown(session, target.stack))
         if not held:
             out.line("nobody holds a lease: nothing to steal")

@@ -55,7 +55,9 @@ def logs(
         else:
             out.line(f"{host}: {line}" if several else line)
 
-    with open_session(target.inventory, target.limit, target.data, partial=True) as session:
+    with open_session(
+        target.inventory, target.limit, target.data, partial=True, stack=target.stack
+    ) as session:
         several = len(session.hosts) + len(session.problems) > 1
         try:
             with interruptible():

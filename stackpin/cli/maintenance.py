@@ -29,7 +29,7 @@ def maintenance(out: Output, target: Target, *, switch: str, reason: str) -> int
     part = slot_part(target.stack)
     payload = {"on": switch == "on", "reason": reason, "who": whoami()}
     with (
-        open_session(target.inventory, target.limit, target.data) as session,
+        open_session(target.inventory, target.limit, target.data, stack=target.stack) as session,
         change(session, part, reason or f"maintenance {switch}"),
     ):
         answers = ask(session, part, "maintenance", payload)

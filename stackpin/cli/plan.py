@@ -37,16 +37,27 @@ def plan(out: Output, target: Target, file: Path | None, full: bool) -> int:
     from stackpin.engine.plan import make_plan  # noqa: PLC0415
     from stackpin.engine.session import open_session  # noqa: PLC0415
     from stackpin.rollout.checking import check_inventory  # noqa: PLC0415
+    from stackpin.rollout.connecting import left_out  # noqa: PLC0415
     from stackpin.rollout.preflighting import ask_hosts, complain  # noqa: PLC0415
 
     chosen = stack(target.stack)
     checked = check_inventory(target.inventory, chosen, target.limit, target.data)
     files = {part.name: part.deploys for part in chosen.components()}
-    with open_session(target.inventory, target.limit, target.data) as session:
+    places = {host: tuple(parts) for host, parts in checked.settings.items()}
+    with open_session(
+        target.inventory,
+        target.limit,
+        target.data,
+        partial=chosen.tolerates_unreachable,
+        stack=chosen,
+    ) as session:
+        away = left_out(session, places)
         complain(ask_hosts(session, checked.settings, checked.artifacts))
-        made = make_plan(session, chosen.name, files, target.data)
+        made = make_plan(session, chosen.name, files, target.data, places)
     document = made.to_json()
-    out.document({"plan": document})
+    out.document({"plan": document, **({"unreachable": away} if away else {})})
+    for message in away.values():
+        out.note(f"not planned: {message}")
     if not out.as_json:
         show_plan(out, made, full=full)
     if file is not None:
@@ -55,7 +66,7 @@ def plan(out: Output, target: Target, file: Path | None, full: bool) -> int:
             f"{file}: apply it with `stackpin deploy {target.inventory} {target.stack} "
             f"--plan {file}`"
         )
-    return Exit.OK if made.in_sync else Exit.CHANGES
+    return Exit.OK if made.in_sync and not away else Exit.CHANGES
 
 
 def _write(file: Path, document: dict[str, object]) -> None:

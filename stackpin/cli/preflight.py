@@ -27,13 +27,21 @@ def preflight(out: Output, target: Target) -> int:
     from stackpin.config.stacks import stack  # noqa: PLC0415 - see cli/__init__
     from stackpin.engine.session import open_session  # noqa: PLC0415
     from stackpin.rollout.checking import check_inventory  # noqa: PLC0415
+    from stackpin.rollout.connecting import left_out  # noqa: PLC0415
     from stackpin.rollout.preflighting import ask_hosts, complain  # noqa: PLC0415
 
     chosen = stack(target.stack)
     checked = check_inventory(target.inventory, chosen, target.limit, target.data)
-    with open_session(target.inventory, target.limit, target.data) as session:
+    places = {host: tuple(parts) for host, parts in checked.settings.items()}
+    partial = chosen.tolerates_unreachable
+    with open_session(
+        target.inventory, target.limit, target.data, partial=partial, stack=chosen
+    ) as session:
+        away = left_out(session, places)
         found = ask_hosts(session, checked.settings, checked.artifacts)
-    out.document({"hosts": found})
+    out.document({"hosts": found, **({"unreachable": away} if away else {})})
+    for message in away.values():
+        out.note(f"not asked: {message}")
     rows = [
         [host, part, _mark(item), item["name"], item["measured"], item["remedy"]]
         for host, parts in found.items()
@@ -42,7 +50,7 @@ def preflight(out: Output, target: Target) -> int:
     ]
     out.table(["host", "stack", "", "item", "found", "what to do"], rows)
     complain(found)
-    return Exit.OK
+    return Exit.CHANGES if away else Exit.OK
 
 
 def _mark(item: dict[str, object]) -> str:

@@ -28,7 +28,7 @@ def prune(out: Output, target: Target, *, keep: int | None, yes: bool) -> int:
     from stackpin.engine.session import open_session
 
     payload = {} if keep is None else {"keep": keep}
-    with open_session(target.inventory, target.limit, target.data) as session:
+    with open_session(target.inventory, target.limit, target.data, stack=target.stack) as session:
         seen = ask(session, target.stack, "prune", {**payload, "dry": True})
         seen.report(out)
         goes = {key: answer["removed"] for key, answer in seen.values.items()}

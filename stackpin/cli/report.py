@@ -21,6 +21,7 @@ WORDS = {
     "failed": "failed before a switch",
     "unknown": "UNKNOWN: look now",
     "skipped": "not touched",
+    "unreachable": "not reached, left for the next run",
     "pending": "not touched",
 }
 
@@ -92,6 +93,7 @@ def document(run: Run) -> dict[str, Any]:
             "stage": roll.stage,
             "error": roll.error or None,
             "gate": (_gate(roll.detail) if roll.code else roll.checks),
+            "images": run.images.get(roll.host, {}).get(roll.part),
             "log": roll.detail.get("log") or [],
             "public": roll.public,
             "changed": list(roll.changed),

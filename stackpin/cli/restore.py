@@ -30,7 +30,7 @@ def restore(out: Output, target: Target, *, snapshot: str, yes: bool) -> int:
     from stackpin.engine.session import open_session
 
     part = slot_part(target.stack)
-    with open_session(target.inventory, target.limit, target.data) as session:
+    with open_session(target.inventory, target.limit, target.data, stack=target.stack) as session:
         host = only_host(session, "restore")
         view = restoring.view(session, host, part, snapshot)
         for line in restoring.describe(view):

@@ -24,11 +24,18 @@ Asked = dict[str, Any]
 def rolling(body: Body) -> Callable[..., None]:
     """Give a command the options of a rollout; called as body(out, target, asked, **its_own).
 
-    `asked` holds yes, batches, max_failures, wait_lock (seconds), reason, rehearse, evidence.
+    `asked` holds yes, batches, max_failures, on_failure, wait_lock (seconds), reason, rehearse and
+    evidence.
     """
 
     @click.option("--batch", default="1,100%", show_default=True, help="Batch sizes in turn.")
     @click.option("--max-failures", default=0, show_default=True, help="Hosts that may fail.")
+    @click.option(
+        "--on-failure",
+        type=click.Choice(["rollback", "halt"]),
+        help="Whether a stopped run takes back hosts that serve the new release already. "
+        "[default: as the stack says: halt; rollback for xingrin]",
+    )
     @click.option("--wait-lock", default=0.0, metavar="SECONDS", help="Wait for a held lock.")
     @click.option("--reason", default="", help="Why, for the journal and the lock.")
     @click.option("--no-rehearsal", is_flag=True, help="Do not try on a copy of the data first.")
@@ -41,6 +48,7 @@ def rolling(body: Body) -> Callable[..., None]:
         *,
         batch: str,
         max_failures: int,
+        on_failure: str | None,
         wait_lock: float,
         reason: str,
         no_rehearsal: bool,
@@ -54,6 +62,7 @@ def rolling(body: Body) -> Callable[..., None]:
             "yes": yes,
             "batches": parse_batches(batch),
             "max_failures": max_failures,
+            "on_failure": on_failure,
             "wait_lock": wait_lock,
             "reason": reason,
             "rehearse": False if no_rehearsal else None,
@@ -109,7 +118,10 @@ def conduct(
                 report(out, run)
             raise
     report(out, run)
-    if code:
+    if code == 2:
+        away = ", ".join(dict.fromkeys(roll.host for roll in run.rolls if roll.code == 2))
+        out.note(f"still to be done on {away}: run the same command again when they answer")
+    elif code:
         out.error(_summary(run), kind="Failed")
     elif all(roll.outcome == "in-sync" for roll in run.rolls):
         out.line("in sync: nothing was changed, and every required check passes")
@@ -128,7 +140,7 @@ def _show(out: Output, run: Run) -> None:
 
 
 def _summary(run: Run) -> str:
-    failed = [roll for roll in run.rolls if roll.code]
+    failed = [roll for roll in run.rolls if roll.failed]
     told = [f"{roll.host} {roll.part}: {_first_line(roll.error)}" for roll in failed]
     return "\n".join(told) or "failed"
 

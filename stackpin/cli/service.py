@@ -64,7 +64,7 @@ def _act(out: Output, target: Target, action: str, reason: str) -> int:
     from stackpin.engine.session import open_session
 
     part = slot_part(target.stack)
-    with open_session(target.inventory, target.limit, target.data) as session:
-        done = service(session, part, action, reason, out)
+    with open_session(target.inventory, target.limit, target.data, stack=target.stack) as session:
+        done = service(session, target.stack, action, reason, out)
     out.document({"stack": part, "action": action, "hosts": done})
     return 0

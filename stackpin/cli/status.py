@@ -32,7 +32,9 @@ def status(out: Output, target: Target, check: bool) -> int:
     from stackpin.care.survey import survey
     from stackpin.engine.session import open_session
 
-    with open_session(target.inventory, target.limit, target.data, partial=True) as session:
+    with open_session(
+        target.inventory, target.limit, target.data, partial=True, stack=target.stack
+    ) as session:
         answers, statuses = survey(session, target.stack, check=check)
     several = len({part for _host, part in statuses}) > 1
     head = ["host", *(["stack"] if several else [])]

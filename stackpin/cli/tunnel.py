@@ -36,7 +36,7 @@ def tunnel(out: Output, target: Target, *, local_port: int | None) -> int:
     if out.as_json:
         raise Refused("--json with tunnel: it runs until Ctrl-C and has no document to give")
     part = slot_part(target.stack)
-    with open_session(target.inventory, target.limit, target.data) as session:
+    with open_session(target.inventory, target.limit, target.data, stack=target.stack) as session:
         host = only_host(session, "tunnel")
         port = live_port(session, host, part)
         way = Tunnel(

@@ -29,7 +29,7 @@ def uninstall(out: Output, target: Target, *, delete_backups: bool, yes: bool) -
     from stackpin.engine.session import open_session
 
     keep = not delete_backups
-    with open_session(target.inventory, target.limit, target.data) as session:
+    with open_session(target.inventory, target.limit, target.data, stack=target.stack) as session:
         listed = removal.listed(session, target.stack, keep_backups=keep)
         listed.report(out)
         if listed.errors:

@@ -35,8 +35,12 @@ def verify(out: Output, target: Target) -> int:
         "verify", target.inventory, stack(target.stack), target.limit, data=target.data
     )
     run = Run(request, Lines(), lambda _run: None)
-    verify_all(run)
+    with run.exits:
+        verify_all(run)
     for roll in run.rolls:
+        if roll.outcome == "unreachable":
+            out.note(f"not asked: {roll.error}")
+            continue
         gate = roll.checks or {}
         word = "passed" if gate.get("passed") else "FAILED"
         score = gate.get("score", 0.0)
@@ -50,7 +54,9 @@ def verify(out: Output, target: Target) -> int:
             }
         }
     )
-    failed = [roll for roll in run.rolls if roll.code]
+    failed = [roll for roll in run.rolls if roll.failed]
     for roll in failed:
         out.error(f"{roll.host} {roll.part}: {roll.error}", kind="Unhealthy")
-    return Exit.BROKEN if failed else Exit.OK
+    if failed:
+        return Exit.BROKEN
+    return Exit.CHANGES if any(roll.code for roll in run.rolls) else Exit.OK

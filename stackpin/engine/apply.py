@@ -21,14 +21,20 @@ class Applied:
 
 
 def apply(
-    session: Session, hosts: Sequence[str], part: str, files: Sequence[str], data: Mapping[str, Any]
+    session: Session,
+    hosts: Sequence[str],
+    part: str,
+    files: Sequence[str],
+    data: Mapping[str, Any],
+    *,
+    fail_percent: int = 0,
 ) -> dict[str, Applied]:
     """Bring `hosts` to what the deploy files of one stack part declare; return it per host.
 
-    A release is only laid down, never switched to: that is the rollout's work. A failing host
-    stops the others of the batch, whose failure then names it.
+    A release is only laid down, never switched to: that is the rollout's work. More than
+    `fail_percent` of the hosts failing stops the others, whose failure then names them.
     """
-    with prepared(session, hosts, {part: files}, data) as run:
+    with prepared(session, hosts, {part: files}, data, fail_percent=fail_percent) as run:
         results = execute(run)
     failed = {result.host: result for result in reversed(results) if result.status == "failed"}
     outcome: dict[str, Applied] = {}

@@ -96,13 +96,17 @@ def prepared(
     hosts: Sequence[str],
     files: Mapping[str, Sequence[str]],
     data: Mapping[str, Any],
+    *,
+    places: Mapping[str, Sequence[str]] | None = None,
+    fail_percent: int = 0,
 ) -> Iterator[DeployRun]:
     """Load deploy files for `hosts` over the session's connections and yield the prepared run.
 
-    `files` maps a stack part to its deploy files, in order. Raises Refused when a file or a fact
-    fails: nothing was changed then.
+    `files` maps a stack part to its deploy files, in order; `places` a host to the parts it has
+    (None: all of them). Up to `fail_percent` of the hosts may fail while the others go on. Raises
+    Refused when a file or a fact fails: nothing was changed then.
     """
-    state = _state(session, hosts, data)
+    state = _state(session, hosts, data, fail_percent)
     log = LogCapture()
     logger = logging.getLogger("pyinfra")
     logger.addHandler(log)
@@ -112,8 +116,9 @@ def prepared(
             state.set_stage(StateStage.Connect)
             state.set_stage(StateStage.Prepare)
             for part, names in files.items():
-                for name in names:
-                    _load(run, part, name)
+                with _only(state, part, places):
+                    for name in names:
+                        _load(run, part, name)
             yield run
     finally:
         logger.removeHandler(log)
@@ -132,10 +137,24 @@ def execute(run: DeployRun) -> list[OpResult]:
     return list(run.results())
 
 
-def _state(session: Session, hosts: Sequence[str], data: Mapping[str, Any]) -> State:
+@contextmanager
+def _only(state: State, part: str, places: Mapping[str, Sequence[str]] | None) -> Iterator[None]:
+    """Let pyinfra see only the hosts that have `part` while its deploy files are loaded."""
+    active = state.active_hosts
+    if places is not None:
+        state.active_hosts = {host for host in active if part in places[host.name]}
+    try:
+        yield
+    finally:
+        state.active_hosts = active
+
+
+def _state(
+    session: Session, hosts: Sequence[str], data: Mapping[str, Any], fail_percent: int
+) -> State:
     inventory = load_inventory(session.inventory, {**data, **OVERRIDES})
     chosen = [host for host in inventory if host.name in set(hosts)]
-    state = new_state(inventory, chosen)
+    state = new_state(inventory, chosen, fail_percent)
     for host in chosen:
         old = session.pyinfra_host(host.name)
         connector: Any = host.connector

@@ -102,22 +102,29 @@ class Plan:
 
 
 def make_plan(
-    session: Session, stack: str, files: Mapping[str, Sequence[str]], data: Mapping[str, Any]
+    session: Session,
+    stack: str,
+    files: Mapping[str, Sequence[str]],
+    data: Mapping[str, Any],
+    places: Mapping[str, Sequence[str]] | None = None,
 ) -> Plan:
     """Prepare the deploy files on all hosts of `session` and return what they would change.
 
-    `files` maps each part of `stack` to its deploy files; `data` overrides variables. Nothing on
-    a host changes. Raises Refused when a file or fact fails.
+    `files` maps each part of `stack` to its deploy files, `places` each host to the parts it has
+    (None: all); `data` overrides variables. Nothing on a host changes. Raises Refused when a file
+    or fact fails.
     """
     notes.reset()
     hosts: dict[str, HostPlan] = {}
-    with prepared(session, session.hosts, files, data) as run:
+    places = places or dict.fromkeys(session.hosts, tuple(files))
+    with prepared(session, session.hosts, files, data, places=places) as run:
         noted = notes.collect()
         results = list(run.results())
-    states = {
-        part: session.map(lambda host, part=part: session.call(host, "state", part)).all()  # type: ignore[misc]
-        for part in files
-    }
+
+    def ask(host: str) -> dict[str, dict[str, Any]]:
+        return {part: session.call(host, "state", part) for part in files if part in places[host]}
+
+    states = session.map(ask).all()
     for host in session.hosts:
         ops = tuple(
             PlannedOp(
@@ -131,7 +138,7 @@ def make_plan(
             for result in results
             if result.host == host
         )
-        releases = {part: _releases(part, states[part][host], ops) for part in files}
+        releases = {part: _releases(part, state, ops) for part, state in states[host].items()}
         hosts[host] = HostPlan(releases, ops)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return Plan(Path(session.inventory).stem, stack, now, hosts)

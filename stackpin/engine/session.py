@@ -13,7 +13,10 @@ from pyinfra.api.host import Host
 from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State
 
+from stackpin.config.stacks import Stack
+from stackpin.config.stacks import stack as stack_of
 from stackpin.engine.connect import ConnectProblem, connect
+from stackpin.engine.placing import chosen, witness_hosts
 from stackpin.engine.remote import Ran, Remote, RemoteError
 from stackpin.engine.state import load_inventory, new_state, select_hosts
 from stackpin.errors import Refused
@@ -42,20 +45,30 @@ class Session:
     """Connected hosts; made by `open_session`.
 
     `inventory` is the path it was made from, `hosts` the names of connected hosts in inventory
-    order, `problems` why the others could not be connected.
+    order, `problems` why the others could not be connected; `aside` are hosts beyond the limit,
+    connected only to be asked about the others.
     """
 
-    def __init__(self, inventory: str, state: State) -> None:
+    def __init__(self, inventory: str, state: State, aside: Sequence[str] = ()) -> None:
         self.inventory = inventory
         self.problems: dict[str, ConnectProblem] = {}
         self.state = state
+        self.aside = frozenset(aside)
         self._remotes: dict[str, Remote] = {}
         self._leases: dict[str, dict[str, str]] = {}
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """Names of the connected hosts, in inventory order."""
-        return tuple(self._remotes)
+        """Names of the connected hosts to work on, in inventory order."""
+        return tuple(name for name in self._remotes if name not in self.aside)
+
+    def groups(self, host: str) -> tuple[str, ...]:
+        """Return the inventory groups of `host`, connected or not."""
+        return tuple(self.pyinfra_host(host).groups)
+
+    def connected(self, host: str) -> bool:
+        """Tell whether `host` was connected, to be worked on or only asked."""
+        return host in self._remotes
 
     def data(self, host: str) -> dict[str, Any]:
         """Return all variables of `host`, as pyinfra merges them."""
@@ -184,15 +197,27 @@ def open_session(
     data: Mapping[str, Any] | None = None,
     *,
     partial: bool = False,
+    stack: Stack | str | None = None,
+    witness: bool = False,
 ) -> Iterator[Session]:
     """Connect to the hosts of an inventory file and yield the Session; closes it at the end.
 
-    `limit` holds host and group names (empty = all), `data` overrides variables. A host that
-    cannot be connected refuses the whole session with every problem named, unless `partial`:
-    then it is listed in `session.problems`, and only no host at all refuses.
+    `limit` holds host and group names (empty = all), `data` overrides variables. With `stack` only
+    hosts that have a part of it are connected. A host that cannot be connected refuses the whole
+    session with every problem named, unless `partial`: then it is listed in `session.problems`,
+    and only no host at all refuses. `witness` connects the hosts `stack` is judged by as well.
     """
     loaded = load_inventory(inventory, data)
-    session = _connect(inventory, loaded, select_hosts(loaded, limit, inventory))
+    hosts = select_hosts(loaded, limit, inventory)
+    if isinstance(stack, str):
+        stack = stack_of(stack)
+    if stack is not None:
+        names = chosen(loaded, stack, limit, inventory)
+        hosts = [host for host in hosts if host.name in names]
+    aside = []
+    if stack is not None and witness:
+        aside = [host for host in witness_hosts(loaded, stack) if host not in hosts]
+    session = _connect(inventory, loaded, hosts, aside)
     try:
         if session.problems and not (partial and session.hosts):
             raise Refused("\n".join(problem.message for problem in session.problems.values()))
@@ -201,8 +226,9 @@ def open_session(
         session.close()
 
 
-def _connect(path: str, inventory: Inventory, hosts: list[Host]) -> Session:
-    session = Session(path, new_state(inventory, hosts))
-    for host, problem in zip(hosts, Pool(PARALLEL).map(connect, hosts), strict=True):
+def _connect(path: str, inventory: Inventory, hosts: list[Host], aside: list[Host]) -> Session:
+    every = [*hosts, *aside]
+    session = Session(path, new_state(inventory, every), [host.name for host in aside])
+    for host, problem in zip(every, Pool(PARALLEL).map(connect, every), strict=True):
         session.add(host, problem)
     return session

@@ -81,11 +81,14 @@ def select_hosts(inventory: Inventory, limit: Sequence[str], path: str) -> list[
     return [host for host in inventory if host.name in wanted]
 
 
-def new_state(inventory: Inventory, hosts: Sequence[Host]) -> State:
-    """Return a State over `hosts`; a State and its hosts serve for one run only."""
+def new_state(inventory: Inventory, hosts: Sequence[Host], fail_percent: int = 0) -> State:
+    """Return a State over `hosts`; a State and its hosts serve for one run only.
+
+    More than `fail_percent` of the hosts failing stops the operations of all.
+    """
     state = State(check_for_changes=True)
     state.cwd = str(Path.cwd())
-    config = Config(FAIL_PERCENT=0, CONNECT_TIMEOUT=CONNECT_TIMEOUT)
+    config = Config(FAIL_PERCENT=fail_percent, CONNECT_TIMEOUT=CONNECT_TIMEOUT)
     state.init(inventory, config, initial_limit=list(hosts))
     return state
 

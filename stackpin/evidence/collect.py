@@ -54,11 +54,14 @@ def collect(
     finished: datetime,
     hosts: Mapping[str, HostEvidence],
     artifact: Artifact | None = None,
+    images: Mapping[str, str] | None = None,
     plan: Mapping[str, Any] | None = None,
     reason: str = "",
     head: str | None = None,
 ) -> Record:
     """Return the record of one run; pure. `started` and `finished` are aware datetimes.
+
+    `images` maps a role to "repo:tag@sha256:..." where a release is made of images, not a file.
 
     A document a host has nothing for says null for that host rather than leaving it out: an
     absent answer must be seen as absent.
@@ -80,6 +83,8 @@ def collect(
             "hosts": {name: list(host.timings) for name, host in hosts.items()},
         },
     }
+    if images is not None:
+        documents["01-artifact.json"]["images"] = dict(images)
     if plan is not None:
         documents["plan.json"] = plan
     return Record(

@@ -8,13 +8,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pyinfra.api.host import Host
+from pyinfra.api.inventory import Inventory
+
 from stackpin.artifacts import Artifact
+from stackpin.config import xingrin_fleet
 from stackpin.config.common import StackSettings
 from stackpin.config.crm import CrmSettings
 from stackpin.config.problems import ConfigProblems, Problem
-from stackpin.config.stacks import Stack
-from stackpin.engine.state import load_inventory, select_hosts
+from stackpin.config.stacks import STACKS, Stack
+from stackpin.config.xingrin import XingrinBase
+from stackpin.engine.placing import chosen
+from stackpin.engine.state import load_inventory
 from stackpin.errors import Refused
+from stackpin.lockfile import pinned
 from stackpin.secrets import resolver
 
 __all__ = ["Checked", "check_inventory"]
@@ -22,10 +29,14 @@ __all__ = ["Checked", "check_inventory"]
 
 @dataclass
 class Checked:
-    """What was found: settings and artifacts by host and stack part."""
+    """What was found, by host and stack part; a host has only the parts its groups give it.
+
+    `images` are those the host runs, by role, as "repo:tag@sha256:...".
+    """
 
     settings: dict[str, dict[str, StackSettings]] = field(default_factory=dict)
     artifacts: dict[str, dict[str, Artifact]] = field(default_factory=dict)
+    images: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
 
 
 class CheckFailed(ConfigProblems):
@@ -48,18 +59,18 @@ def check_inventory(
 ) -> Checked:
     """Validate `stack` for the hosts of an inventory file; no host is connected.
 
-    `artifacts` False leaves the pinned files alone, for commands that send none.
+    `artifacts` False leaves pinned files and digests alone, for commands that send none.
     Raises Refused (also CheckFailed, with every problem) when anything is wrong.
     """
     inventory = load_inventory(path, data)
     checked = Checked()
     problems: list[Problem] = []
     others: list[str] = []
-    for host in select_hosts(inventory, limit, path):
-        values: dict[str, Any] = dict(host.data.dict())
+    places = chosen(inventory, stack, limit, path)
+    for host in (host for host in inventory if host.name in places):
         sources = _sources(Path(path), ["all", *host.groups, Path(path).stem], data)
         try:
-            settings = stack.settings(values, host.name, sources)
+            settings = stack.settings(dict(host.data.dict()), host.name, sources, host.groups)
         except ConfigProblems as error:
             problems += error.problems
             continue
@@ -67,16 +78,53 @@ def check_inventory(
         for part, one in settings.items():
             try:
                 resolver(one, host.name, sources)
-                if artifacts and isinstance(one, CrmSettings):
-                    found = Artifact.locate(one, Path.cwd())
-                    checked.artifacts.setdefault(host.name, {})[part] = found
+                if artifacts:
+                    _pinned(checked, host.name, part, one)
             except ConfigProblems as error:
                 problems += error.problems
             except Refused as error:
                 others.append(str(error))
+    problems += _fleet_problems(inventory, checked)
     if problems or others:
         raise CheckFailed(problems, others)
     return checked
+
+
+def _pinned(checked: Checked, host: str, part: str, settings: StackSettings) -> None:
+    """Find what the pin of one part names: a file here, or images by digest in the lock file."""
+    if isinstance(settings, CrmSettings):
+        found = Artifact.locate(settings, Path.cwd())
+        checked.artifacts.setdefault(host, {})[part] = found
+    elif isinstance(settings, XingrinBase):
+        images = pinned(settings, Path.cwd())
+        own = {role: images[role] for role in settings.own_images()}
+        checked.images.setdefault(host, {})[part] = own
+
+
+def _fleet_problems(inventory: Inventory, checked: Checked) -> list[Problem]:
+    """Return what only the hosts together show to be wrong, those beyond the limit included."""
+    if not any(
+        isinstance(one, XingrinBase)
+        for parts in checked.settings.values()
+        for one in parts.values()
+    ):
+        return []
+    members = {}
+    for host in inventory:
+        members[host.name] = xingrin_fleet.Member(
+            host.groups,
+            checked.settings.get(host.name) or _beyond(host),
+            str(host.data.get("ssh_hostname") or host.name),
+        )
+    return xingrin_fleet.problems(members)
+
+
+def _beyond(host: Host) -> dict[str, StackSettings]:
+    """Load the settings of a host this run leaves alone; its own mistakes are not this run's."""
+    try:
+        return STACKS["xingrin"].settings(dict(host.data.dict()), host.name, None, host.groups)
+    except ConfigProblems:
+        return {}
 
 
 def _sources(inventory: Path, groups: Sequence[str], data: Mapping[str, Any]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from stackpin.rollout.verifying import verify_host
 __all__ = ["evidence", "exit_code", "unlock"]
 
 # Which of two exit codes tells more.
-WEIGHT = (0, 3, 1, 4, 5)
+WEIGHT = (0, 2, 3, 1, 4, 5)
 
 
 def exit_code(run: Run) -> int:
@@ -29,7 +29,7 @@ def evidence(run: Run) -> Run:
     """Write one record per part that was worked on, also after failures."""
     for part in run.parts:
         rolls = [roll for roll in run.rolls if roll.part == part and roll.outcome != "in-sync"]
-        if not rolls or all(roll.outcome == "skipped" for roll in rolls):
+        if all(roll.outcome in {"skipped", "unreachable"} for roll in rolls):
             continue
         try:
             run.evidence.append(str(_record(run, part, rolls)))
@@ -55,6 +55,7 @@ def _record(run: Run, part: str, rolls: list[Roll]) -> Path:
     }
     wanted = next((roll.wanted for roll in rolls if roll.wanted), None)
     artifact = next((own[part] for own in run.artifacts.values() if part in own), None)
+    images = next((own[part] for own in run.images.values() if part in own), None)
     code = max((roll.code for roll in rolls), key=WEIGHT.index) or _code_of(run.raised)
     record = collect(
         inventory=Path(run.request.inventory).stem,
@@ -63,17 +64,24 @@ def _record(run: Run, part: str, rolls: list[Roll]) -> Path:
         run=run.id,
         who=run.who,
         command=run.request.command,
-        outcome=max(rolls, key=lambda roll: WEIGHT.index(roll.code)).outcome,
+        outcome=_outcome(rolls),
         exit_code=code,
         started=run.started,
         finished=datetime.now(UTC),
         hosts=found,
         artifact=_described(artifact) if artifact else None,
+        images=images,
         plan=run.planned.to_json() if run.planned else None,
         reason=next((roll.error for roll in rolls if roll.error), _told(run.raised)),
         head=git_head(Path.cwd()),
     )
     return write(run.request.evidence, record)
+
+
+def _outcome(rolls: list[Roll]) -> str:
+    """Return the worst outcome of the hosts worked on."""
+    there = [roll for roll in rolls if roll.outcome != "unreachable"]
+    return max(there, key=lambda roll: WEIGHT.index(roll.code)).outcome
 
 
 def _described(artifact: LocalArtifact) -> Artifact:
@@ -97,7 +105,7 @@ def _look(run: Run, roll: Roll) -> HostEvidence:
     """Ask one host what it runs now; whatever it does not answer is left out."""
     answers: dict[str, Any] = {}
     release = roll.wanted if roll.confirmed else roll.now
-    if roll.outcome != "unknown":
+    if roll.outcome not in {"unknown", "unreachable"}:
         for key, ask in (
             ("inspect", lambda: run.session.call(roll.host, "inspect", roll.part)),
             ("checks", lambda: verify_host(run, roll, release)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -31,13 +31,14 @@ class Says(Protocol):
 class Lease:
     """Leases on every (host, stack part), under one token; made by `take`.
 
-    `ttl` in seconds. `lost` says in a sentence why a lease is gone, or is None.
+    `parts` are those of every host, or by host; `ttl` in seconds. `lost` says in a sentence why a
+    lease is gone, or is None.
     """
 
     def __init__(
         self,
         session: Session,
-        parts: Sequence[str],
+        parts: Sequence[str] | Mapping[str, Sequence[str]],
         reason: str,
         ttl: float,
         token: str | None = None,
@@ -45,7 +46,8 @@ class Lease:
         self.token = token or secrets.token_hex(16)
         self.lost: str | None = None
         self._session = session
-        self._parts = tuple(parts)
+        self._parts = parts
+        self._excused: set[str] = set()
         self._reason = reason
         self._ttl = ttl
         self._held: dict[tuple[str, str], float] = {}
@@ -81,6 +83,10 @@ class Lease:
         if self.lost:
             raise StackpinError(f"lost the deploy lock: {self.lost}")
 
+    def excuse(self, host: str) -> None:
+        """Count the lease on `host` no longer: it fell silent, and the others are to go on."""
+        self._excused.add(host)
+
     def give_back(self) -> None:
         """Release every lease still held; a host that does not answer lets it expire."""
         if self._heart is not None:
@@ -99,7 +105,8 @@ class Lease:
 
     def _take_all(self, hosts: Sequence[str]) -> None:
         def one(host: str) -> None:
-            for part in self._parts:
+            parts = self._parts[host] if isinstance(self._parts, Mapping) else self._parts
+            for part in parts:
                 self._call(host, part, "lock-acquire")
                 self._held[host, part] = time.monotonic()
                 self._session.hold(host, part, self.token)
@@ -130,9 +137,13 @@ class Lease:
             except RemoteLost as silence:
                 # A short cut of the network is no reason to give up before the lease is over.
                 if time.monotonic() - self._held[host, part] > self._ttl:
-                    self.lost = str(silence)
+                    self._lose(host, silence)
             except RemoteError as error:
-                self.lost = str(error)
+                self._lose(host, error)
+
+    def _lose(self, host: str, error: RemoteError) -> None:
+        if host not in self._excused:
+            self.lost = str(error)
 
 
 @contextmanager

@@ -10,16 +10,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from stackpin.config.common import StackSettings
-from stackpin.config.stacks import Stack
+from stackpin.config.stacks import STACKS, Stack
 from stackpin.rollout.progress import Progress
 
 if TYPE_CHECKING:
     from stackpin.artifacts import Artifact
     from stackpin.engine.plan import Plan
     from stackpin.engine.session import Session
+    from stackpin.rollout.heartbeats import Watch
     from stackpin.rollout.lease import Lease
 
 __all__ = ["Request", "Roll", "Run", "whoami"]
@@ -31,7 +32,8 @@ class Request:
 
     `batches` are sizes in turn ("1", "25%"), the last repeating; `max_failures` hosts may fail
     before the run stops; `wait_lock` in seconds; `to` is the release or version a rollback goes
-    to; `rehearse` None means as the stack is configured.
+    to; `rehearse` None means as the stack is configured, and so does `on_failure`: what becomes of
+    hosts that serve the new release already when the run stops.
     """
 
     command: str
@@ -41,6 +43,7 @@ class Request:
     data: Mapping[str, Any] = field(default_factory=dict)
     batches: tuple[str, ...] = ("1", "100%")
     max_failures: int = 0
+    on_failure: Literal["halt", "rollback"] | None = None
     wait_lock: float = 0.0
     plan_file: Path | None = None
     to: str | None = None
@@ -55,7 +58,8 @@ class Roll:
     """One host's way through one part of the stack.
 
     `outcome`: pending, in-sync, changed, serving (new release confirmed), rolled-back, failed
-    (nothing switched), unknown. `code` is what it adds to the exit code.
+    (nothing switched), skipped, unreachable (left for the next run), unknown. `code` is what it
+    adds to the exit code; 2 stands for "still to be done" and is no failure.
     """
 
     host: str
@@ -88,6 +92,11 @@ class Roll:
         """True while the host has neither failed nor been undone."""
         return self.code == 0 and self.outcome in {"pending", "changed", "serving", "in-sync"}
 
+    @property
+    def failed(self) -> bool:
+        """True when something went wrong here, as opposed to not being there at all."""
+        return self.code not in {0, 2}
+
 
 def whoami() -> str:
     """Return user@machine, as the journal and the lock name an operator."""
@@ -102,7 +111,8 @@ def whoami() -> str:
 class Run:
     """A run so far. Stages take it, add to it, and return it or an exit code.
 
-    `raised` is what ended it early, None when it went through.
+    `stopped` tells that too many hosts failed for it to go on; `raised` is what ended it early,
+    None when it went through.
     """
 
     request: Request
@@ -117,6 +127,7 @@ class Run:
     exits: ExitStack = field(default_factory=ExitStack)
     settings: dict[str, dict[str, StackSettings]] = field(default_factory=dict)
     artifacts: dict[str, dict[str, Artifact]] = field(default_factory=dict)
+    images: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
     opened: Session | None = None
     lease: Lease | None = None
     planned: Plan | None = None
@@ -125,6 +136,8 @@ class Run:
     timings: list[dict[str, Any]] = field(default_factory=list)
     evidence: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    watches: dict[str, Watch] = field(default_factory=dict)
+    stopped: bool = False
     raised: BaseException | None = None
 
     @property
@@ -145,6 +158,24 @@ class Run:
         return {part.name: part.deploys for part in self.request.stack.components()}
 
     @property
+    def places(self) -> dict[str, tuple[str, ...]]:
+        """The parts each host has, in rollout order."""
+        return {host: tuple(parts) for host, parts in self.settings.items()}
+
+    def hosts_of(self, part: str) -> list[str]:
+        """Return the connected hosts that have `part`."""
+        return [host for host in self.session.hosts if part in self.settings.get(host, {})]
+
+    def witness(self, part: str) -> str | None:
+        """Return the host that is asked whether `part` is healthy elsewhere, if there is one."""
+        name = STACKS[part].witness
+        if name is None:
+            return None
+        group = STACKS[name].group
+        known = [*self.session.hosts, *sorted(self.session.aside)]
+        return next((host for host in known if group in self.session.groups(host)), None)
+
+    @property
     def data(self) -> dict[str, Any]:
         """Variables this run lays over the inventory's."""
         return {**self.request.data, "stackpin_lock_token": self.token}
@@ -154,6 +185,25 @@ class Run:
         """True when every host serves what it was to serve, whatever else went wrong."""
         outcomes = {roll.outcome for roll in self.rolls}
         return bool(outcomes) and outcomes <= {"serving", "in-sync"}
+
+    @property
+    def failures(self) -> int:
+        """How many hosts failed."""
+        return len({roll.host for roll in self.rolls if roll.failed})
+
+    @property
+    def keeps_pin(self) -> bool:
+        """True when the version of this run is to stay pinned: the hosts took it.
+
+        Hosts out of reach, and as many failures as were allowed, do not change that.
+        """
+        if self.serves:
+            return True
+        if self.stopped or self.raised or self.failures > self.request.max_failures:
+            return False
+        good = [roll for roll in self.rolls if roll.outcome in {"serving", "changed", "in-sync"}]
+        rest = [roll for roll in self.rolls if roll not in good]
+        return bool(good) and all(roll.failed or roll.code == 2 for roll in rest)
 
     def versions(self) -> str:
         """Return the version this run is about, for hooks and evidence names."""

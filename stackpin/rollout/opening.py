@@ -1,18 +1,19 @@
-"""The stages before anything is touched: load, check, connect, lock, preflight, plan, approve."""
+"""The stages before anything is switched: load, check, connect, lock, preflight, plan, approve."""
 
 from __future__ import annotations
 
 from operations.releases import ENDED
 from stackpin.engine.plan import load_plan, make_plan
-from stackpin.engine.session import open_session
 from stackpin.engine.state import load_inventory, select_hosts
 from stackpin.errors import Refused
 from stackpin.rollout.checking import check_inventory
+from stackpin.rollout.connecting import connect
 from stackpin.rollout.lease import Lease
 from stackpin.rollout.model import Roll, Run
 from stackpin.rollout.preflighting import ask_hosts, complain
+from stackpin.rollout.pulling import pull
 
-__all__ = ["OPENING", "approve", "check", "connect", "load", "lock", "plan", "preflight"]
+__all__ = ["OPENING", "approve", "check", "load", "lock", "plan", "preflight"]
 
 RECOVER_TIMEOUT = 300.0
 
@@ -30,16 +31,7 @@ def check(run: Run) -> Run:
     """Validate variables, secrets and artifacts of every host."""
     request = run.request
     checked = check_inventory(request.inventory, request.stack, request.limit, request.data)
-    run.settings, run.artifacts = checked.settings, checked.artifacts
-    return run
-
-
-def connect(run: Run) -> Run:
-    """Open an SSH connection to every host; refuse when one does not answer."""
-    request = run.request
-    run.opened = run.exits.enter_context(
-        open_session(request.inventory, request.limit, request.data)
-    )
+    run.settings, run.artifacts, run.images = checked.settings, checked.artifacts, checked.images
     return run
 
 
@@ -50,7 +42,7 @@ def lock(run: Run) -> Run:
     ttl = min(
         float(part.shared.lock_ttl) for parts in run.settings.values() for part in parts.values()
     )
-    lease = Lease(run.session, list(run.parts), reason, ttl, run.token)
+    lease = Lease(run.session, run.places, reason, ttl, run.token)
     lease.take(run.session.hosts, request.wait_lock, run.progress)
     run.lease = lease
     run.session.map(lambda host: _recover(run, host)).all()
@@ -59,7 +51,7 @@ def lock(run: Run) -> Run:
 
 def _recover(run: Run, host: str) -> None:
     """Let `host` finish or take back what a killed run left, so that the plan sees the outcome."""
-    for part in run.parts:
+    for part in run.places[host]:
         state = run.session.call(host, "state", part)
         left = (state.get("run") or {}).get("stage", "retired")
         if not state.get("installed") or (left in ENDED and not state.get("pending")):
@@ -80,7 +72,7 @@ def preflight(run: Run) -> Run:
 
 def plan(run: Run) -> Run:
     """Work out what would change; with --plan refuse unless it is exactly what was reviewed."""
-    run.planned = make_plan(run.session, run.request.stack.name, run.parts, run.data)
+    run.planned = make_plan(run.session, run.request.stack.name, run.parts, run.data, run.places)
     if run.request.plan_file:
         reviewed = load_plan(run.request.plan_file)
         if reviewed.get("digest") != run.plan.digest:
@@ -91,7 +83,7 @@ def plan(run: Run) -> Run:
                 "Make a new plan with `plan --out`, review it, and deploy that one."
             )
     for part in run.parts:
-        for host in run.session.hosts:
+        for host in run.hosts_of(part):
             releases = run.plan.hosts[host].releases[part]
             roll = Roll(host, part, releases["now"], releases["wanted"])
             if not run.plan.changes(host, part):
@@ -109,4 +101,4 @@ def approve(run: Run) -> Run:
     return run
 
 
-OPENING = (load, check, connect, lock, preflight, plan, approve)
+OPENING = (load, check, connect, lock, preflight, plan, approve, pull)

@@ -36,7 +36,7 @@ def perform(run: Run, opening: Sequence[Step] = OPENING) -> int:
                 step_through(run, step)
             run.approved = True
             with interruptible():
-                if all(roll.outcome == "in-sync" for roll in run.rolls):
+                if all(roll.outcome in {"in-sync", "unreachable"} for roll in run.rolls):
                     _verify_in_sync(run)
                 else:
                     roll_out(run)
@@ -82,5 +82,7 @@ def _verify_in_sync(run: Run) -> None:
     """Nothing to change is no proof of health: ask all the same."""
     run.progress.stage("verify", run.session.hosts)
     for part in run.parts:
-        rolls = {roll.host: roll for roll in run.rolls if roll.part == part}
+        rolls = {
+            roll.host: roll for roll in run.rolls if roll.part == part and roll.outcome == "in-sync"
+        }
         run.session.map(lambda host, rolls=rolls: verify_roll(run, rolls[host]), list(rolls)).all()  # type: ignore[misc]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from stackpin import pins
 from stackpin.config.release import version_of
+from stackpin.config.stacks import STACKS
 from stackpin.errors import Refused
 from stackpin.rollout.checking import check_inventory
+from stackpin.rollout.connecting import connect
 from stackpin.rollout.model import Roll, Run
-from stackpin.rollout.opening import approve, connect, load, lock
+from stackpin.rollout.opening import approve, load, lock
 from stackpin.rollout.performing import perform
 
 __all__ = ["rollback", "target_release"]
@@ -26,7 +29,7 @@ def rollback(run: Run, *, say: Callable[[str], None]) -> int:
     try:
         return perform(run, (load, check, connect, lock, choose, approve))
     finally:
-        if run.serves:
+        if run.keeps_pin:
             _pin(run, say)
 
 
@@ -34,7 +37,11 @@ def _pin(run: Run, say: Callable[[str], None]) -> None:
     """Let the pin name what serves now, or the next deploy would bring back what was left."""
     request = run.request
     for part in request.stack.components():
-        versions = {version_of(roll.wanted or "") for roll in run.rolls if roll.part == part.name}
+        versions = {
+            version_of(roll.wanted)
+            for roll in run.rolls
+            if roll.part == part.name and roll.wanted is not None
+        }
         if part.version_variable is None or not versions:
             continue
         path = pins.pin_file(Path(request.inventory))
@@ -67,18 +74,40 @@ def check(run: Run) -> Run:
 
 
 def choose(run: Run) -> Run:
-    """Decide for each host and part which release to return to."""
+    """Decide for each host and part which release to return to.
+
+    Hosts that are judged by another one go to the version that one goes to.
+    """
     for part in run.parts:
-        states = run.session.map(
-            lambda host, part=part: run.session.call(host, "state", part)  # type: ignore[misc]
-        ).all()
+        states = run.session.map(partial(_state, run, part), run.hosts_of(part)).all()
+        to = _version_of_witness(run, part) or run.request.to
         for host, state in states.items():
-            wanted = target_release(host, part, state, run.request.to)
-            roll = Roll(host, part, state.get("live_release"), wanted)
-            if not roll.switches:
-                roll.outcome = "in-sync"
-            run.rolls.append(roll)
+            run.rolls.append(_chosen(host, part, state, to))
     return run
+
+
+def _state(run: Run, part: str, host: str) -> dict[str, Any]:
+    return run.session.call(host, "state", part)
+
+
+def _version_of_witness(run: Run, part: str) -> str | None:
+    judge = STACKS[part].witness
+    return next((version_of(r.wanted) for r in run.rolls if r.part == judge and r.wanted), None)
+
+
+def _chosen(host: str, part: str, state: Mapping[str, Any], to: str | None) -> Roll:
+    """Return the roll of one host; a node with nothing to go to is left for the next deploy."""
+    now = state.get("live_release")
+    try:
+        roll = Roll(host, part, now, target_release(host, part, state, to))
+    except Refused as error:
+        if not STACKS[part].tolerates_unreachable:
+            raise
+        told = f"{error}\nLeft as it is: the next deploy brings it to the pinned version."
+        return Roll(host, part, now, None, outcome="skipped", code=2, error=told)
+    if not roll.switches:
+        roll.outcome = "in-sync"
+    return roll
 
 
 def target_release(host: str, part: str, state: Mapping[str, Any], to: str | None) -> str | None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+import gevent
+
 from stackpin.errors import Refused, StackpinError
+from stackpin.rollout.going_back import go_back, goes_back
 from stackpin.rollout.hooks import call_hook
 from stackpin.rollout.model import Roll, Run
 from stackpin.rollout.stages import ROLLING, Stage
-from stackpin.rollout.undoing import undo_all
+from stackpin.rollout.undoing import undo_all, undo_silent
 from stackpin.rollout.verifying import verify_roll
 
 __all__ = ["batches", "parse_batches", "roll_out"]
@@ -39,42 +42,59 @@ def batches(rolls: Sequence[Roll], sizes: Sequence[str]) -> Iterator[list[Roll]]
         rest, index = rest[count:], index + 1
 
 
-def roll_out(run: Run) -> Run:
-    """Take every host that has changes through its batch; stop after too many failures."""
-    stopped = False
+def roll_out(run: Run, stages: Sequence[Stage] | None = None) -> Run:
+    """Take every host that has changes through its batch; stop after too many failures.
+
+    `stages` are those of a batch in order, ROLLING when None. What becomes of hosts confirmed
+    before a stop is the request's `on_failure`.
+    """
     for part in run.parts:
         todo = [roll for roll in run.rolls if roll.part == part and roll.outcome == "pending"]
         for batch in batches(todo, run.request.batches):
-            if stopped:
+            if run.stopped:
                 for roll in batch:
                     roll.outcome = "skipped"
                 continue
             try:
-                _roll_batch(run, part, batch)
+                _roll_batch(run, part, batch, ROLLING if stages is None else stages)
             except BaseException as error:
                 interrupted = isinstance(error, KeyboardInterrupt)
                 why = "interrupted by the operator" if interrupted else f"stopped by {error!r}"
                 _give_up(run, batch, StackpinError(why))
                 _end_early(run, batch, why)
                 raise
-            stopped = _failures(run) > run.request.max_failures
+            run.stopped = run.failures > run.request.max_failures or _decisive(run, part)
+    if run.stopped and goes_back(run):
+        go_back(run, roll_out)
     return run
 
 
-def _roll_batch(run: Run, part: str, batch: Sequence[Roll]) -> None:
-    for stage in ROLLING:
-        name = stage.__name__
-        if name == "apply" and run.request.command == "rollback":
-            continue
-        rolls = [roll for roll in batch if roll.alive and (roll.switches or name in FOR_FILES)]
-        if not rolls:
-            continue
-        errors = _perform(run, part, stage, rolls)
-        undo_all(run, rolls, errors)
-        if errors and _failures(run) > run.request.max_failures:
-            names = ", ".join(sorted(errors))
-            # Stages go on for those confirmed: their old slots are still to be retired.
-            _give_up(run, batch, StackpinError(f"stopped, because {names} failed"))
+def _decisive(run: Run, part: str) -> bool:
+    """Tell whether a host failed that judges the hosts of a later part: they cannot go on."""
+    judges = {other.witness for other in run.request.stack.components()}
+    return part in judges and any(roll.failed for roll in run.rolls if roll.part == part)
+
+
+def _roll_batch(run: Run, part: str, batch: Sequence[Roll], stages: Sequence[Stage]) -> None:
+    silent: list[gevent.Greenlet] = []
+    try:
+        for stage in stages:
+            name = stage.__name__
+            if name == "apply" and run.request.command == "rollback":
+                continue
+            rolls = [roll for roll in batch if roll.alive and (roll.switches or name in FOR_FILES)]
+            if not rolls:
+                continue
+            errors = _perform(run, part, stage, rolls)
+            failed = sorted(errors)
+            silent += undo_silent(run, rolls, errors)
+            undo_all(run, rolls, errors)
+            if failed and run.failures > run.request.max_failures:
+                names = ", ".join(failed)
+                # Stages go on for those confirmed: their old slots are still to be retired.
+                _give_up(run, batch, StackpinError(f"stopped, because {names} failed"))
+    finally:
+        gevent.joinall(silent)
     changed = [roll for roll in batch if roll.outcome == "changed"]
     run.session.map(
         lambda host: verify_roll(run, next(roll for roll in changed if roll.host == host)),
@@ -113,7 +133,3 @@ def _end_early(run: Run, batch: Sequence[Roll], why: str) -> None:
     for roll in run.rolls:
         if roll.outcome == "pending" and not roll.confirmed:
             roll.outcome = "skipped"
-
-
-def _failures(run: Run) -> int:
-    return len({roll.host for roll in run.rolls if roll.code})

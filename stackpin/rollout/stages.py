@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from stackpin.config.hoststack import HostStack
-from stackpin.config.release import version_of
 from stackpin.engine.apply import apply as apply_files
 from stackpin.engine.remote import RemoteError, RemoteGate
+from stackpin.rollout.heartbeats import watch
 from stackpin.rollout.model import Roll, Run
-from stackpin.rollout.publicly import ask_public
+from stackpin.rollout.outside import wait_outside
 
 __all__ = ["ROLLING", "SWITCHING", "Stage"]
 
@@ -41,7 +41,10 @@ def apply(run: Run, rolls: Sequence[Roll]) -> dict[str, Exception]:
     """Lay down files and the release on the whole batch; nothing is switched by it."""
     part = rolls[0].part
     begun = time.monotonic()
-    done = apply_files(run.session, [roll.host for roll in rolls], part, run.parts[part], run.data)
+    # Where hosts may fail, one that does must not stop the operations of the others.
+    percent = 100 if run.request.max_failures else 0
+    hosts = [roll.host for roll in rolls]
+    done = apply_files(run.session, hosts, part, run.parts[part], run.data, fail_percent=percent)
     errors: dict[str, Exception] = {}
     for roll in rolls:
         applied = done[roll.host]
@@ -109,15 +112,22 @@ def probe(run: Run, rolls: Sequence[Roll]) -> dict[str, Exception]:
 
 
 def public(run: Run, rolls: Sequence[Roll]) -> dict[str, Exception]:
-    """Ask the public address, again until it is healthy or the guard's time runs short."""
+    """Ask from outside, again until it is healthy or the guard's time runs short.
+
+    That is the public address, or for a node whether the server sees its new agent beat.
+    """
+    seen = watch(run, rolls[0].part)
+    if seen:
+        seen.begin()
 
     def one(roll: Roll) -> None:
         left = (roll.deadline or time.monotonic()) - time.monotonic() - CONFIRM_RESERVE
-        settings = run.settings[roll.host][roll.part]
-        version = version_of(roll.wanted or "") or None
-        roll.public = ask_public(run.session, roll.host, settings, version, min(left, 60.0))
+        roll.public = wait_outside(run, roll, seen, left)
         if roll.public and not roll.public["passed"]:
-            raise RemoteGate(roll.host, "public checks failed", {"gate": roll.public})
+            what = "no heartbeat in time" if seen else "public checks failed"
+            got = "; ".join(r["got"] for r in roll.public["results"] if not r["ok"])
+            told = f"{what}: {got}" if seen else what
+            raise RemoteGate(roll.host, told, {"gate": roll.public})
 
     return _each(run, rolls, "public", one)
 

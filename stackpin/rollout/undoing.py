@@ -9,10 +9,11 @@ from typing import Any
 
 import gevent
 
+from stackpin.config.stacks import STACKS
 from stackpin.engine.remote import RemoteError, RemoteLost, RemoteRefused
 from stackpin.rollout.model import Roll, Run
 
-__all__ = ["undo", "undo_all"]
+__all__ = ["undo", "undo_all", "undo_silent"]
 
 # Seconds after the guard's deadline (or after now, before a switch) in which we go on asking.
 PATIENCE = 45.0
@@ -24,6 +25,31 @@ def undo_all(run: Run, rolls: Sequence[Roll], errors: dict[str, Exception]) -> N
     """Undo every roll whose host is in `errors`, all at the same time."""
     by_host = {roll.host: roll for roll in rolls if roll.host in errors}
     run.session.map(lambda host: undo(run, by_host[host], errors[host]), list(by_host)).all()
+
+
+def undo_silent(
+    run: Run, rolls: Sequence[Roll], errors: dict[str, Exception]
+) -> list[gevent.Greenlet]:
+    """Begin to undo the nodes that fell silent, taking them out of `errors`; return the work.
+
+    Such a node is asked until its guard must have fired. The others of the batch do not wait for
+    that: their own guards would fire meanwhile.
+    """
+    others = [roll for roll in rolls if roll.alive and roll.host not in errors]
+    work = []
+    for roll in rolls:
+        error = errors.get(roll.host)
+        if not (others and isinstance(error, RemoteLost) and error.host == roll.host):
+            continue
+        if not STACKS[roll.part].tolerates_unreachable:
+            continue
+        del errors[roll.host]
+        if run.lease:
+            run.lease.excuse(roll.host)
+        roll.error = str(error)
+        roll.outcome, roll.code = "unknown", 5
+        work.append(gevent.spawn(undo, run, roll, error))
+    return work
 
 
 def undo(run: Run, roll: Roll, error: BaseException) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from stackpin.config.release import version_of
-from stackpin.engine.session import open_session
 from stackpin.errors import Refused
 from stackpin.host.gate import evaluate, explain
 from stackpin.rollout.checking import check_inventory
+from stackpin.rollout.connecting import connect
 from stackpin.rollout.model import Roll, Run
-from stackpin.rollout.publicly import ask_public
+from stackpin.rollout.outside import look_outside
 
 __all__ = ["verify_all", "verify_host", "verify_roll"]
 
@@ -24,8 +24,7 @@ def verify_host(run: Run, roll: Roll, release: str | None) -> dict[str, Any]:
     """
     host, part = roll.host, roll.part
     answer = run.session.call(host, "verify", part, {"where": ["slot", "host"]}, timeout=TIMEOUT)
-    version = version_of(release or "") or None
-    public = ask_public(run.session, host, run.settings[host][part], version)
+    public = look_outside(run, roll, release)
     roll.public = roll.public or public
     results = [*answer["results"], *(public["results"] if public else [])]
     gate = evaluate(results, float(answer.get("threshold", 0.75)))
@@ -46,7 +45,7 @@ def verify_roll(run: Run, roll: Roll) -> None:
 
 
 def verify_all(run: Run) -> None:
-    """Verify every part on every host of the run's request; notes results as rolls.
+    """Verify every part on the hosts that have it; notes results as rolls. Close `run.exits` after.
 
     Raises Refused when a host has nothing live to verify.
     """
@@ -55,16 +54,19 @@ def verify_all(run: Run) -> None:
         request.inventory, request.stack, request.limit, request.data, artifacts=False
     )
     run.settings = checked.settings
-    with open_session(request.inventory, request.limit, request.data) as session:
-        run.opened = session
-        for part in run.parts:
-            states = session.map(
-                lambda host, part=part: session.call(host, "state", part)  # type: ignore[misc]
-            ).all()
-            for host, state in states.items():
-                live = state.get("live_release")
-                if not live:
-                    raise Refused(f"{host}: {part} serves nothing yet; deploy it first")
-                run.rolls.append(Roll(host, part, live, live))
-            rolls = {roll.host: roll for roll in run.rolls if roll.part == part}
-            session.map(lambda host, rolls=rolls: verify_roll(run, rolls[host])).all()  # type: ignore[misc]
+    connect(run)
+    for part in run.parts:
+        rolls = {}
+        for host, state in (
+            run.session.map(partial(_state, run, part), run.hosts_of(part)).all().items()
+        ):
+            live = state.get("live_release")
+            if not live:
+                raise Refused(f"{host}: {part} serves nothing yet; deploy it first")
+            rolls[host] = Roll(host, part, live, live)
+        run.rolls += rolls.values()
+        run.session.map(lambda host, rolls=rolls: verify_roll(run, rolls[host]), list(rolls)).all()  # type: ignore[misc]
+
+
+def _state(run: Run, part: str, host: str) -> dict[str, Any]:
+    return run.session.call(host, "state", part)

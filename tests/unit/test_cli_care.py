@@ -87,7 +87,12 @@ def fleet(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeSession]:
 
         @contextmanager
         def opened(
-            inventory: str, limit: Any = (), data: Any = None, *, partial: bool = False
+            inventory: str,
+            limit: Any = (),
+            data: Any = None,
+            *,
+            partial: bool = False,
+            stack: Any = None,
         ) -> Iterator[FakeSession]:
             if problems and not partial:
                 raise Refused("\n".join(p.message for p in problems.values()))

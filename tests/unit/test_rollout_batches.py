@@ -85,7 +85,9 @@ def no_pyinfra(monkeypatch: pytest.MonkeyPatch) -> None:
     from stackpin.rollout import stages
 
     monkeypatch.setattr(
-        stages, "apply_files", lambda s, hosts, *_: {host: Applied(("x",), None) for host in hosts}
+        stages,
+        "apply_files",
+        lambda s, hosts, *_, **__: {host: Applied(("x",), None) for host in hosts},
     )
     monkeypatch.setattr(rolling, "verify_roll", lambda *_: None)
     monkeypatch.setattr(undoing, "PATIENCE", 0.0)

@@ -13,7 +13,7 @@ from stackpin import artifacts
 from stackpin.config.crm import CrmSettings
 from stackpin.config.load import load
 from stackpin.config.stacks import stack
-from stackpin.rollout import closing, verifying
+from stackpin.rollout import closing, outside
 from stackpin.rollout.closing import evidence
 from stackpin.rollout.model import Request, Roll, Run
 from stackpin.rollout.progress import Silent
@@ -25,7 +25,7 @@ PUBLIC = {"passed": True, "score": 1.0, "results": []}
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(closing, "git_head", lambda _folder: None)
-    monkeypatch.setattr(verifying, "ask_public", lambda *_: PUBLIC)
+    monkeypatch.setattr(outside, "ask_public", lambda *_: PUBLIC)
     session = FakeSession("a")
     answers = {"results": [], "threshold": 0.75, "findings": []}
     monkeypatch.setattr(session, "call", lambda *_, **__: dict(answers))

@@ -1,0 +1,85 @@
+"""When a run stops: taking the hosts that serve the new release back as well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from stackpin.rollout.model import Roll, Run
+from stackpin.rollout.stages import SWITCHING, Stage
+
+__all__ = ["go_back", "goes_back"]
+
+RollOut = Callable[[Run, Sequence[Stage]], Run]
+
+
+def goes_back(run: Run) -> bool:
+    """Tell whether this run takes confirmed hosts back after it had to stop."""
+    return (run.request.on_failure or run.request.stack.on_failure) == "rollback"
+
+
+def go_back(run: Run, roll_out: RollOut) -> None:
+    """Return every host that `run` confirmed to what it served before, through the same gates.
+
+    In the order of the parts, so that nodes find their server on the old version already. A host
+    that served nothing before stays, and so does one whose way back fails: both are said.
+    """
+    done = [roll for roll in run.rolls if roll.confirmed and roll.outcome == "serving"]
+    for roll in [roll for roll in done if roll.now is None]:
+        run.notes.append(
+            f"{roll.host} {roll.part}: stays on {roll.wanted}: it served nothing before"
+        )
+    back = {
+        (roll.host, roll.part): Roll(roll.host, roll.part, roll.wanted, roll.now)
+        for roll in done
+        if roll.now is not None
+    }
+    if not back:
+        return
+    run.progress.say(f"going back on {', '.join(dict.fromkeys(host for host, _ in back))}")
+    request = replace(
+        run.request,
+        command="rollback",
+        # As far back as possible: one host that fails does not keep the others.
+        max_failures=len(back),
+        on_failure="halt",
+        rehearse=False,
+        reason=f"{run.request.command} stopped",
+    )
+    way = replace(
+        run,
+        request=request,
+        id=f"{run.id}-back",
+        rolls=list(back.values()),
+        notes=[],
+        watches={},
+        timings=[],
+        stopped=False,
+    )
+    try:
+        roll_out(way, SWITCHING)
+    finally:
+        run.notes += way.notes
+        for roll in done:
+            if roll.now is not None:
+                _fold(roll, back[roll.host, roll.part])
+
+
+def _fold(roll: Roll, way: Roll) -> None:
+    """Note on a host's `roll` how its way back ended."""
+    roll.timings += [{**one, "stage": f"back: {one['stage']}"} for one in way.timings]
+    roll.public = way.public or roll.public
+    told = f"\n{way.error}" if way.error else ""
+    if way.confirmed:
+        roll.confirmed, roll.outcome, roll.code = False, "rolled-back", 4
+        roll.error = f"went back to {roll.now}, because the run stopped{told}"
+    elif way.outcome in {"skipped", "failed", "pending"}:
+        roll.code = 5
+        roll.error = f"still serves {roll.wanted}: not taken back{told}"
+    elif way.outcome == "rolled-back":
+        roll.code = 5
+        roll.error = f"still serves {roll.wanted}: it could not go back to {roll.now}{told}"
+    else:
+        roll.outcome, roll.code = "unknown", 5
+        roll.error = f"the way back to {roll.now} failed{told}"
+    roll.detail = roll.detail or way.detail
