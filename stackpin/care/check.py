@@ -11,6 +11,7 @@ from typing import Any
 from stackpin.care.fleet import ask, parts_on
 from stackpin.config import stacks
 from stackpin.config.problems import ConfigProblems
+from stackpin.drift.moved import moved_tags
 from stackpin.drift.report import DriftReport, build
 from stackpin.engine.plan import make_plan
 from stackpin.engine.session import Session, open_session
@@ -30,7 +31,8 @@ def check_drift(
 
     Raises Refused where the question itself is wrong: inventory, stack, --limit or variables.
     """
-    wanted = list(check_inventory(inventory, stacks.stack(stack), limit, data).settings)
+    settings = check_inventory(inventory, stacks.stack(stack), limit, data).settings
+    wanted = list(settings)
     planned: dict[str, Any] = {}
     inspections: dict[str, Mapping[str, Any] | str] = {}
     with ExitStack() as opened:
@@ -42,12 +44,18 @@ def check_drift(
             planned.update({name: {"error": str(error)} for name in wanted})
         else:
             _compare(session, stack, data, planned, inspections)
+    moved = moved_tags(settings, Path.cwd())
+    for host, seen in inspections.items():
+        if not isinstance(seen, str):
+            extra = moved.findings.get(host, [])
+            inspections[host] = {**seen, "findings": [*seen["findings"], *extra]}
     return build(
         inventory=Path(inventory).stem,
         stack=stack,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         plan=redact_value({"hosts": planned}),
         inspections=redact_value(inspections),
+        notes=redact_value(moved.notes),
     )
 
 

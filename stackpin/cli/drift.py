@@ -73,6 +73,8 @@ def _show(out: Output, name: str, host: HostDrift) -> None:
 
 
 def _conclude(out: Output, target: Target, report: DriftReport) -> None:
+    for note in report.notes:
+        out.note(f"stackpin: {note}")
     drifted = [name for name, host in report.hosts.items() if host.drifted]
     unchecked = [name for name, host in report.hosts.items() if host.error]
     if unchecked:

@@ -55,12 +55,16 @@ class HostDrift:
 
 @dataclass(frozen=True)
 class DriftReport:
-    """The drift of one stack on every host asked about; `created` is ISO 8601 UTC."""
+    """The drift of one stack on every host asked about; `created` is ISO 8601 UTC.
+
+    `notes` tell what could not be compared and is no host's fault.
+    """
 
     inventory: str
     stack: str
     created: str
     hosts: Mapping[str, HostDrift]
+    notes: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -82,6 +86,7 @@ class DriftReport:
             "created": self.created,
             "result": words[self.exit_code],
             "hosts": {name: _host_json(host) for name, host in self.hosts.items()},
+            "notes": list(self.notes),
         }
 
 
@@ -92,6 +97,7 @@ def build(
     created: str,
     plan: Mapping[str, Any],
     inspections: Mapping[str, Mapping[str, Any] | str],
+    notes: tuple[str, ...] = (),
 ) -> DriftReport:
     """Make the report from a plan (its JSON) and each host's `inspect` answer, or error text.
 
@@ -103,7 +109,7 @@ def build(
         name: _host(planned.get(name), inspections.get(name))
         for name in sorted({*planned, *inspections})
     }
-    return DriftReport(inventory, stack, created, hosts)
+    return DriftReport(inventory, stack, created, hosts, notes)
 
 
 def _host(
