@@ -65,7 +65,7 @@ def registry_entries(
 ) -> list[Directory | File]:
     """Files docker reads for `registry` (host:port): `login` is user and password, `ca` PEM text.
 
-    The login's file is there without a login too, so that nobody's own one is ever used.
+    They lie below /etc/stackpin, which must be there. The login's file is there without a login too, so that nobody's own one is ever used.
     """
     auths: dict[str, dict[str, str]] = {}
     if login is not None:
@@ -73,7 +73,6 @@ def registry_entries(
         auths[name] = {"auth": base64.b64encode(":".join(login).encode()).decode()}
     config = json.dumps({"auths": auths}, indent=1, sort_keys=True) + "\n"
     entries: list[Directory | File] = [
-        Directory("/etc/stackpin"),
         Directory(CONFIG_DIR, "0700"),
         File(f"{CONFIG_DIR}/config.json", config, "0600", secret=True),
     ]

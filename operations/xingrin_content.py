@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from operations import docker_engine, firewall
+from operations import docker_engine, firewall, xingrin_compose
 from operations.containers import image_release
 from operations.crm_content import boot_unit, state_directories
 from operations.entries import Directory, File, Link
-from operations.rendering import render
 from stackpin.config.common import Resolve
 from stackpin.config.release import Release
-from stackpin.config.xingrin import AGENT, NETWORK, XingrinBase, XingrinServer
+from stackpin.config.xingrin import XingrinBase, XingrinServer
 from stackpin.config.xingrin_env import GENERATED
 from stackpin.errors import Refused
 
@@ -22,8 +21,6 @@ SETTINGS = f"/etc/stackpin/{STACK}"
 SECRETS = f"{SETTINGS}/secrets.env"
 TLS = f"{SETTINGS}/tls"
 CERTIFICATE, KEY = f"{TLS}/fullchain.pem", f"{TLS}/privkey.pem"
-BRIDGE = "xingrin0"
-REDIS_PORT = 6379
 # One value under two names: the one Django reads, and the one the product's own files set.
 SAME_SECRET = {"DJANGO_SECRET_KEY": "SECRET_KEY"}
 
@@ -74,7 +71,7 @@ def read_pem(variable: str, name: str | None, root: Path) -> str | None:
 def ports(settings: XingrinServer, *, nodes: bool) -> list[int]:
     """List the TCP ports the stack publishes, which the firewall guards."""
     depend, front = settings.services(nodes=nodes)
-    found = [REDIS_PORT]
+    found = [xingrin_compose.REDIS_PORT]
     if "postgres" in depend:
         found.append(settings.db_port)
     if "nginx" in front:
@@ -86,7 +83,7 @@ def rules(settings: XingrinServer, node_addresses: Sequence[str]) -> str:
     """Text of the firewall: nodes (IP addresses) and who is allowed, nobody else."""
     guarded = ports(settings, nodes=bool(node_addresses))
     sources = [*node_addresses, *settings.allow]
-    return firewall.rules(STACK, guarded, sources, ["docker0", BRIDGE])
+    return firewall.rules(STACK, guarded, sources, ["docker0", xingrin_compose.BRIDGE])
 
 
 def entries(
@@ -140,28 +137,6 @@ def data_directories(settings: XingrinBase) -> list[Directory]:
     return [Directory(base), Directory(f"{base}/results"), Directory(f"{base}/logs")]
 
 
-def compose(
-    settings: XingrinServer, variables: Sequence[str], images: Mapping[str, str], *, nodes: bool
-) -> str:
-    """Text of compose.yml. `variables` are names; values come from the release and the host."""
-    depend, front = settings.services(nodes=nodes)
-    return render(
-        "xingrin/compose.yml.j2",
-        images=dict(images),
-        depend=depend,
-        front=front,
-        variables=sorted(variables),
-        data_dir=settings.data_dir,
-        stop_seconds=max(1, round(settings.drain_seconds)),
-        db_user=settings.db_user,
-        agent=AGENT,
-        public_port=settings.public_port,
-        tls_dir=TLS,
-        network=NETWORK,
-        bridge=BRIDGE,
-    )
-
-
 def release(
     settings: XingrinServer,
     resolve: Resolve,
@@ -173,7 +148,8 @@ def release(
     """Return the pinned release; `images` are the locked ones by role."""
     environment = settings.environment(resolve)
     digits, same = generated(settings)
-    text = compose(settings, sorted({*environment, *digits, *same}), images, nodes=nodes)
+    variables = sorted({*environment, *digits, *same})
+    text = xingrin_compose.text(settings, variables, images, TLS, nodes=nodes)
     given = [ref for ref in (settings.secret_key, settings.db_password) if ref is not None]
     key = resolve(given[0]).get_secret_value() if given else ""
     return image_release(settings.version, "compose.yml", text, environment, images, key, root)
