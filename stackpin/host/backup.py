@@ -128,7 +128,7 @@ def backup_verify(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
         found.append(problem.message)
     try:
         with fetched(stack, repository, chosen["snapshot"]) as (directory, meta):
-            found += snapshot.problems(directory, meta)
+            found += snapshot.problems(directory, meta, stack)
     except HostError as problem:
         found.append(problem.message)
     if found:

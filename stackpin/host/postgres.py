@@ -7,6 +7,8 @@ the call that made them, or the next one when that was killed.
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import re
 import secrets
 from collections.abc import Iterator, Mapping
@@ -22,7 +24,7 @@ from stackpin.host.piping import Talk, stream, talk
 from stackpin.host.stack import Stack
 from stackpin.host.system import Result
 
-__all__ = ["SCRATCH", "Postgres", "database_of", "quoted", "scratch"]
+__all__ = ["SCRATCH", "Postgres", "database_of", "fingerprint", "quoted", "scratch"]
 
 SCRATCH = "stackpin_scratch_"
 ASK = 60.0  # seconds for one statement
@@ -258,6 +260,12 @@ def scratch(database: Postgres, source: Path | None = None) -> Iterator[str]:
             yield name
         finally:
             database.drop(name)
+
+
+def fingerprint(columns: Mapping[str, Mapping[str, str]]) -> str:
+    """Return twelve digits that tell one set of tables and columns from another."""
+    text = json.dumps({table: sorted(names) for table, names in columns.items()}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def quoted(name: str) -> str:

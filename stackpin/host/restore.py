@@ -11,7 +11,17 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from stackpin.host import disk, journal, pointer, room, runs, snapshot, sqlite_db, units
+from stackpin.host import (
+    disk,
+    journal,
+    pointer,
+    restore_postgres,
+    room,
+    runs,
+    snapshot,
+    sqlite_db,
+    units,
+)
 from stackpin.host.backup import backup, fetched
 from stackpin.host.errors import HostError, broken, failed, gate_failed, refused
 from stackpin.host.mutex import mutex
@@ -37,14 +47,14 @@ def restore(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
     backup failed or the restored database did not serve; the old one does again), broken (neither
     does; maintenance stays on).
     """
-    if not stack.database:
+    if not stack.database and not stack.postgres:
         raise refused(f"stack {stack.name} has no database to restore")
     wanted = payload.get("id")
     repository = Repository(stack)
     repository.require_program()
     chosen = repository.find(None if wanted in {None, "latest"} else str(wanted))
     with fetched(stack, repository, str(chosen["id"])) as (directory, meta):
-        damaged = snapshot.problems(directory, meta)
+        damaged = snapshot.problems(directory, meta, stack)
         if damaged or not meta.get("database"):
             why = damaged[0] if damaged else "it holds no database"
             raise refused(f"backup {chosen['id'][:8]}: cannot be restored: {why}", problems=damaged)
@@ -52,8 +62,13 @@ def restore(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
         if payload.get("dry"):
             return view
         _allowed(stack, payload, view)
+        if stack.postgres:
+            restore_postgres.require_room(stack)
+            with mutex(stack):
+                _allowed(stack, payload, view)
+                return {**view, **restore_postgres.perform(stack, directory, view, payload)}
         # Now, while the service still runs: what is put back, and the safety backup's copy.
-        database, source = stack.at(stack.database), directory / snapshot.DATABASE
+        database, source = stack.at(str(stack.database)), directory / snapshot.DATABASE
         need = source.stat().st_size + room.database_bytes(database)
         room.require(database.parent, need, "the restored database and a copy of the present one")
         with mutex(stack):
@@ -62,14 +77,7 @@ def restore(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def _view(stack: Stack, chosen: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
-    now: dict[str, int] | None = None
-    version_now: str | None = None
-    with (
-        contextlib.suppress(sqlite3.Error),
-        closing(sqlite_db.open_read_only(stack.at(str(stack.database)))) as db,
-    ):
-        version_now = sqlite_db.schema_version(db)
-        now = sqlite_db.row_counts(db)
+    now, version_now = restore_postgres.now(stack) if stack.postgres else _now(stack)
     then: dict[str, int] = meta["database"]["tables"]
     names = sorted({*then, *(now or {})})
     rows = {
@@ -89,6 +97,15 @@ def _view(stack: Stack, chosen: dict[str, Any], meta: dict[str, Any]) -> dict[st
         "maintenance": stack.maintenance_file.exists(),
         "confirm_token": hashlib.sha256(seed.encode()).hexdigest()[:16],
     }
+
+
+def _now(stack: Stack) -> tuple[dict[str, int] | None, str | None]:
+    with (
+        contextlib.suppress(sqlite3.Error),
+        closing(sqlite_db.open_read_only(stack.at(str(stack.database)))) as db,
+    ):
+        return sqlite_db.row_counts(db), sqlite_db.schema_version(db)
+    return None, None
 
 
 def _allowed(stack: Stack, payload: dict[str, Any], view: dict[str, Any]) -> None:

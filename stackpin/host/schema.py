@@ -199,7 +199,7 @@ def _run(stack: Stack, release: str, database: Postgres, argv: list[str], name: 
         words.append(f"--network={network}")
     try:
         done = docker.docker(
-            *words, *passed, image, *argv[1:], env=_client(values), timeout=RUN, check=False
+            *words, *passed, image, *argv[1:], env=services.client(values), timeout=RUN, check=False
         )
     except HostError:
         docker.docker("rm", "--force", mark, check=False)
@@ -212,12 +212,6 @@ def _run(stack: Stack, release: str, database: Postgres, argv: list[str], name: 
             f"{mask(lines[-1]) if lines else 'no output'}",
             log=[mask(line)[:500] for line in lines],
         )
-
-
-def _client(values: dict[str, str]) -> dict[str, str]:
-    """Return the variables docker's client passes on, without those it would itself obey."""
-    own = ("PATH", "HOME", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_TLS_VERIFY")
-    return {key: value for key, value in values.items() if key not in own}
 
 
 COMMANDS = {"schema": schema}

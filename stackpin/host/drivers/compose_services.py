@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+from collections.abc import Mapping
 from typing import Any
 
 from stackpin.host import releases, slots
@@ -107,11 +108,12 @@ def compose(
     argv = ["compose", "--ansi=never", "--progress=plain", f"--project-name={project(stack)}"]
     argv += [f"--project-directory={folder}", f"--file={folder / FILE}", "--file=-"]
     argv += [f"--profile={slot}" for slot in SLOTS]
+    values = client(releases.environment(stack, release, None))
     done = docker.docker(
         *argv,
         *words,
         data=overlay(stack, release),
-        env={"STACKPIN_RELEASE": release},
+        env={**values, "STACKPIN_RELEASE": release},
         timeout=timeout,
         check=False,
     )
@@ -121,6 +123,16 @@ def compose(
             f"docker compose {words[0]} of {release}: {mask(_reason(done))}", code=done.code
         )
     return done
+
+
+def client(values: Mapping[str, str]) -> dict[str, str]:
+    """Return variables for the environment of `docker`, without those it would itself obey."""
+    own = ("PATH", "HOME", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_TLS_VERIFY")
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in own and not name.startswith("COMPOSE_")
+    }
 
 
 def overlay(stack: Stack, release: str) -> str:
