@@ -45,12 +45,12 @@ cpu_percent() {
   first=$(cpu_ticks)
   sleep 0.5
   second=$(cpu_ticks)
-  echo "$first $second" | awk '{d = $4 - $2; printf "%.1f", d > 0 ? 100 * (1 - ($3 - $1) / d) : 0}'
+  echo "$first $second" | awk '{d = $4 - $2; printf "%.1f", (d > 0 ? 100 * (1 - ($3 - $1) / d) : 0)}'
 }
 
 memory_percent() {
   awk '/^MemTotal:/{all = $2} /^MemAvailable:/{free = $2}
-    END {printf "%.1f", all > 0 ? 100 * (1 - free / all) : 0}' "$proc/meminfo"
+    END {printf "%.1f", (all > 0 ? 100 * (1 - free / all) : 0)}' "$proc/meminfo"
 }
 
 if [ -z "$WORKER_ID" ]; then

@@ -55,7 +55,10 @@ class Answer:
 
     def json(self) -> bytes:
         """Write the body as it is sent."""
-        return json.dumps(camelise(self.body), default=_plain, ensure_ascii=False).encode()
+        text = json.dumps(
+            camelise(self.body), default=_plain, ensure_ascii=False, separators=(",", ":")
+        )
+        return text.encode()
 
 
 class Problem(Exception):  # noqa: N818 - it is an answer too
