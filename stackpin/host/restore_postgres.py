@@ -19,6 +19,7 @@ from stackpin.host.waiting import Target, wait_healthy, wait_ready
 __all__ = ["now", "perform", "require_room"]
 
 NEW, BEFORE = "stackpin_restoring_", "stackpin_before_"
+_CLIENTS = "from pg_stat_activity where datname in"
 VOLUMES = Path("/var/lib/docker")
 ATTEMPTS = 10  # clients of the database that come back at once are ended again
 
@@ -105,10 +106,7 @@ def _database(stack: Stack) -> Postgres:
 def _swap(database: Postgres, name: str, aside: str, new: str) -> None:
     """Give `name` to the database `new` in one transaction; the one that had it becomes `aside`."""
     both = f"({_text(name)}, {_text(new)})"
-    end = (
-        "select count(pg_terminate_backend(pid, 2000)) from pg_stat_activity "
-        f"where datname in {both};"
-    )
+    end = f"select count(pg_terminate_backend(pid, 2000)) {_CLIENTS} {both};"
     rename = (
         f"begin; alter database {quoted(name)} rename to {quoted(aside)}; "
         f"alter database {quoted(new)} rename to {quoted(name)}; commit;"

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from stackpin.host import schema, slots
+from stackpin.host import postgres, schema, slots
 from stackpin.host.clock import running_seconds
 from stackpin.host.drivers import Still, docker, shared
 from stackpin.host.drivers import compose_services as services
@@ -113,6 +113,7 @@ def _dependencies(stack: Stack, release: str, *, recreate: bool) -> None:
         found = services.running(stack)
         waiting = [name for name in names if not services.healthy(found, name)]
         if not waiting:
+            _require_login(stack, release, names, deadline)
             return
         if running_seconds() > deadline:
             name = waiting[0]
@@ -122,6 +123,26 @@ def _dependencies(stack: Stack, release: str, *, recreate: bool) -> None:
                 f"{': ' + log[-1] if log else ''}; see `stackpin logs`",
                 log=log,
             )
+        time.sleep(POLL)
+
+
+def _require_login(stack: Stack, release: str, names: list[str], deadline: float) -> None:
+    """Wait until the database lets the application in over the network.
+
+    A new one is healthy too early: it first runs on a socket of its own, then starts anew.
+    """
+    database = postgres.database_of(stack, release)
+    if database is None or database.service not in names:
+        return
+    while (wrong := database.login()) is not None:
+        told = f"{database.place}: {wrong}"
+        if any(part in wrong for part in ("authentication failed", "does not exist")):
+            raise failed(
+                f"{told}; the volume of the database keeps the password of its first start: put "
+                "that into the secrets of the stack, or change it in the database"
+            )
+        if running_seconds() > deadline:
+            raise failed(f"{told} (after {stack.start_timeout:g} s); see `stackpin logs`")
         time.sleep(POLL)
 
 
