@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stackpin.host import nginx, processes, system
+from stackpin.host import nginx, preflight_docker, processes, system
 from stackpin.host.checks_local import available_mb, free
 from stackpin.host.errors import HostError
 from stackpin.host.preflight_paths import database, repository, traversable, writable
@@ -41,8 +41,8 @@ def preflight(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
     """Measure the host against `needs`.
 
     payload: {needs: {disk_mb, memory_mb, ports: [int], paths, repo_root, repo_create, database,
-    web_user, artifact_bytes, commands, now}}; now is the operator's clock, unix seconds. Every
-    key may be absent. Returns {passed, items: [{name, ok, severity, measured, expected, remedy}]};
+    web_user, artifact_bytes, commands, docker, image_bytes, registry, postgres, now}}; now is the
+    operator's clock, unix seconds. Every key may be absent. Returns {passed, items: [{name, ok, severity, measured, expected, remedy}]};
     passed is False when an item of severity fail is not ok.
     """
     needs = payload.get("needs") or {}
@@ -70,6 +70,8 @@ def _items(stack: Stack, needs: Mapping[str, Any]) -> Iterator[Item]:
         yield Item("database", *database(stack.at(needs["database"])))
     if needs.get("web_user") and not stack.is_static:
         yield Item("web_user", *traversable(stack, str(needs["web_user"])))
+    for answer in preflight_docker.look(stack, needs):
+        yield Item(*answer)
     yield _clock(needs.get("now"))
     yield _dpkg()
     yield from _nginx()

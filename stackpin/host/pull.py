@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from stackpin.host import disk
 from stackpin.host.drivers.docker import CONFIG
 from stackpin.host.errors import refused
 from stackpin.host.images import ensure, free_mb
@@ -23,13 +24,14 @@ HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
 HUB_KEY = "https://index.docker.io/v1/"  # the name docker has always kept its own registry under
 
 
-def pull(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
-    """Pull images: pull {images: ["repo:tag@sha256:..."], registry?: {host, username, password}}.
+def pull(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
+    """Pull images: pull {images: ["repo:tag@sha256:..."], registry?, need_mb?}.
 
-    Each is pulled by digest, checked, and named repo:tag as well. need_mb?: MiB that must be free
-    before the first one is pulled. Returns {pulled: [ref], present: [ref], seconds,
-    disk_free_mb}; progress lines go to standard error. Raises HostError(refused): what the
-    registry said (401, 404, TLS, no answer), a full disk, an image without a digest.
+    registry: {host, username, password, ca}; ca, a PEM text, is put where docker looks for it.
+    need_mb: MiB that must be free before the first one is pulled. Each image is pulled by digest,
+    checked, and named repo:tag as well; progress lines go to standard error. Returns {pulled:
+    [ref], present: [ref], seconds, disk_free_mb}. Raises HostError(refused): what the registry
+    said (401, 404, TLS, no answer), a full disk, an image without a digest.
     """
     wanted = payload.get("images")
     if not isinstance(wanted, list) or not all(isinstance(item, str) for item in wanted):
@@ -41,9 +43,21 @@ def pull(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG0
             free_mb=free,
             need_mb=need,
         )
+    _trust(stack, payload.get("registry") or {})
     with credentials(payload.get("registry")) as config:
         told = ensure(wanted, config)
     return {**told, "disk_free_mb": free_mb()}
+
+
+def _trust(stack: Stack, registry: Mapping[str, Any]) -> None:
+    host, ca = str(registry.get("host") or ""), registry.get("ca")
+    if not host or not ca:
+        return
+    path = stack.at("/etc/docker/certs.d") / host / "ca.crt"
+    if path.is_file() and path.read_text(encoding="utf-8") == ca:
+        return
+    disk.make_dir(path.parent)
+    disk.atomic_write(path, str(ca).encode(), 0o644)
 
 
 @contextmanager

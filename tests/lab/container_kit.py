@@ -28,7 +28,13 @@ BODIES = {
 # Images from scratch: one shell of this host with its libraries.
 BUILD = r"""
 set -e
-systemctl start docker-registry
+cat > /etc/registry.yml <<END
+version: 0.1
+storage: {filesystem: {rootdirectory: /var/lib/images}}
+http: {addr: 127.0.0.1:5000}
+END
+systemctl is-active -q images ||
+  systemd-run -q --unit=images docker-registry serve /etc/registry.yml
 rm -rf /root/base && mkdir -p /root/base && cd /root/base
 for program in /bin/sh /bin/sleep; do
   mkdir -p bin && cp -L $program bin/
@@ -109,11 +115,14 @@ class Node:
         }  # fmt: skip
         path = f"/etc/stackpin/{STACK}/stack.json"
         self.sh(
-            f"install -d -m 700 /etc/stackpin/{STACK}; cat > {path}", json.dumps(document).encode()
+            f"umask 077; mkdir -p /etc/stackpin/{STACK}; cat > {path}",
+            json.dumps(document).encode(),
         )
 
     def worker_id(self, number: int) -> None:
-        self.sh(f"cat > /etc/stackpin/{STACK}/node.env", f'WORKER_ID="{number}"\n'.encode())
+        self.sh(
+            f"umask 077; cat > /etc/stackpin/{STACK}/node.env", f'WORKER_ID="{number}"\n'.encode()
+        )
 
     def publish(self, version: str, body: str | None = None) -> str:
         """Make and push an image; return repo:tag@digest. The local copy goes."""
