@@ -103,7 +103,8 @@ def _silence(node: Node, ttl: float) -> str:
 def _unreachable(node: Node, ttl: float) -> str:
     beats = node.beats_known and node.beat is not None and node.beat.age <= ttl
     also = f"; its agent still beats ({_age(node)} ago)" if beats else ""
-    return f"{node.problem or 'it cannot be reached'}{also}"
+    problem = node.problem.removeprefix(f"{node.name}: ")
+    return f"{problem or 'it cannot be reached'}{also}"
 
 
 def _age(node: Node) -> str:
