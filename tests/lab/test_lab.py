@@ -214,9 +214,13 @@ def test_down_after_a_crash_halfway_up(tmp_path: Path) -> None:
     env = {**os.environ, "STACKPIN_LAB_DIR": str(tmp_path / "crash")}
     crashed = Lab(LabPaths((tmp_path / "crash").resolve(), LabPaths.from_env().cache))
     left = []
-    for delay in (0.4, 0.45, 0.5, 0.55, 0.6, 0.8, 1.2):
+    for delay in (0.0, 0.05, 0.1, 0.15, 0.2, 0.4, 0.8):
         program = [sys.executable, "-m", "stackpin.cli.lab", "up", "2"]
         with subprocess.Popen(program, env=env, stdout=subprocess.DEVNULL) as process:
+            # Counted from its first trace: a busy machine takes its time to load the program.
+            end = time.monotonic() + 30
+            while not crashed.paths.home.exists() and time.monotonic() < end:
+                time.sleep(0.005)
             time.sleep(delay)
             process.send_signal(signal.SIGKILL)
         left.append(len(traces(crashed)))
