@@ -220,7 +220,9 @@ def test_a_local_mismatch_is_outdated_only_in_the_table(client: Client) -> None:
 def test_a_remote_mismatch_is_updating_until_the_next_beat_then_outdated(client: Client) -> None:
     worker = client.add("n", "10.0.0.1")
     waiting: list[Any] = []
-    workers = Workers(client.store, client.loads, client.settings, client.log.append, waiting.append)
+    workers = Workers(
+        client.store, client.loads, client.settings, client.log.append, waiting.append
+    )
     beat = Request("POST", "/", b'{"version": "v1.1.0"}')
     assert workers.heartbeat(worker, beat).body["need_update"] is True
     assert client.row(worker)["status"] == "updating"

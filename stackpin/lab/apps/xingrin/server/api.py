@@ -50,7 +50,8 @@ class Api:
         except Problem as problem:
             return problem.answer
         except Exception as error:
-            self.say(f"500 {request.method} {request.path}: {str(error).strip() or error!r}")
+            reason = (str(error).strip() or repr(error)).splitlines()[0]
+            self.say(f"500 {request.method} {request.path}: {reason}")
             return Answer(500, {"detail": "Internal server error"})
 
     def _route(self, request: Request) -> Answer:
