@@ -248,7 +248,8 @@ class Lab:
         state = read_state(self.paths.state_file)
         if state is None:
             home = self.paths.home
-            if home.is_dir() and any(home.iterdir()):
+            # A secret may have been asked for before there was a lab.
+            if home.is_dir() and {entry.name for entry in home.iterdir()} - {"secrets"}:
                 raise Refused(f"{home} is not empty and no lab: set STACKPIN_LAB_DIR elsewhere")
             wanted = os.environ.get("STACKPIN_LAB_SUBNET")
             subnet: IPv4Network = choose_subnet(used_networks(), wanted)
