@@ -12,11 +12,11 @@ from gevent.lock import BoundedSemaphore
 from stackpin.config.release import version_of
 from stackpin.engine.remote import RemoteError, RemoteLost
 from stackpin.engine.session import Session
-from stackpin.errors import StackpinError
+from stackpin.errors import Refused, StackpinError
 from stackpin.host.gate import evaluate
 from stackpin.rollout.model import Roll, Run
 
-__all__ = ["Watch", "fleet", "watch"]
+__all__ = ["Watch", "agree", "fleet", "watch"]
 
 SERVER = "xingrin-server"
 TIMEOUT = 30.0
@@ -108,6 +108,30 @@ class Watch:
             self._run.session.reconnect(host)
         except RemoteError:
             return  # still away; asked again until the time is over
+
+
+def agree(run: Run) -> Run:
+    """Refuse to give nodes a version which their server neither runs nor gets in this run."""
+    for part in run.parts:
+        host = run.witness(part)
+        todo = [roll for roll in run.rolls if roll.part == part and roll.outcome == "pending"]
+        wanted = {version for roll in todo if roll.switches and (version := _wanted(roll))}
+        follows = any(roll.host == host and roll.outcome == "pending" for roll in run.rolls)
+        if host is None or not wanted or follows:
+            continue
+        try:
+            runs = str(fleet(run.session, host, []).get("version") or "")
+        except RemoteError as error:
+            raise Refused(
+                f"{host}: the server cannot be asked for heartbeats, without which no node is "
+                f"judged: {error.message}"
+            ) from error
+        if runs and wanted != {runs.removesuffix("-dev")}:
+            raise Refused(
+                f"{host}: the server runs {runs}, and {part} is to become "
+                f"{', '.join(sorted(wanted))}: roll out the whole stack xingrin, server first"
+            )
+    return run
 
 
 def watch(run: Run, part: str) -> Watch | None:

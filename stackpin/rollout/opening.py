@@ -8,6 +8,7 @@ from stackpin.engine.state import load_inventory, select_hosts
 from stackpin.errors import Refused
 from stackpin.rollout.checking import check_inventory
 from stackpin.rollout.connecting import connect
+from stackpin.rollout.heartbeats import agree
 from stackpin.rollout.lease import Lease
 from stackpin.rollout.model import Roll, Run
 from stackpin.rollout.preflighting import ask_hosts, complain
@@ -89,7 +90,7 @@ def plan(run: Run) -> Run:
             if not run.plan.changes(host, part):
                 roll.outcome = "in-sync"
             run.rolls.append(roll)
-    return run
+    return agree(run)
 
 
 def approve(run: Run) -> Run:

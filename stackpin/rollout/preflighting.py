@@ -15,10 +15,12 @@ from stackpin.config.common import StackSettings
 from stackpin.config.crm import CrmSettings
 from stackpin.config.portal import PortalSettings
 from stackpin.config.upstream import CrmUpstream
+from stackpin.config.xingrin import XingrinBase
 from stackpin.engine.remote import RemoteRefused
 from stackpin.engine.session import Session
 from stackpin.errors import Refused, StackpinError
 from stackpin.health.trust import served_certificate
+from stackpin.rollout.preflight_images import image_items
 from stackpin.secrets import resolver
 
 __all__ = ["Preflight", "ask_hosts", "complain"]
@@ -42,11 +44,16 @@ def ask_hosts(
         for part, own in settings[host].items():
             artifact = artifacts.get(host, {}).get(part)
             needs = own.needs(artifact.size if artifact else 0)
+            needs |= own.secret_needs(resolver(own, host))
             payload = {"needs": {**needs, "now": time.time()}}
             answer = session.call(host, "preflight", part, payload, timeout=TIMEOUT)
             found[part] = [dict(item) for item in answer["items"]]
             if isinstance(own, PortalSettings):
                 found[part] += _nginx(session, host, own, found[part])
+            if isinstance(own, XingrinBase):
+                state = session.call(host, "state", part, timeout=TIMEOUT)
+                serves = bool(state.get("live_release"))
+                found[part] += image_items(session, host, own, installed=serves)
         for part, own in settings[host].items():
             if isinstance(own, CrmSettings | PortalSettings):
                 upstream = own.upstream if isinstance(own, PortalSettings) else own

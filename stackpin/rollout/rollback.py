@@ -13,6 +13,7 @@ from stackpin.config.stacks import STACKS
 from stackpin.errors import Refused
 from stackpin.rollout.checking import check_inventory
 from stackpin.rollout.connecting import connect
+from stackpin.rollout.heartbeats import agree
 from stackpin.rollout.model import Roll, Run
 from stackpin.rollout.opening import approve, load, lock
 from stackpin.rollout.performing import perform
@@ -83,7 +84,7 @@ def choose(run: Run) -> Run:
         to = _version_of_witness(run, part) or run.request.to
         for host, state in states.items():
             run.rolls.append(_chosen(host, part, state, to))
-    return run
+    return agree(run)
 
 
 def _state(run: Run, part: str, host: str) -> dict[str, Any]:
