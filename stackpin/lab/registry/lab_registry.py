@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stackpin.errors import StackpinError
+from stackpin.errors import Refused, StackpinError
 from stackpin.lab.registry.model import BuiltImage
 from stackpin.lab.registry.push import Pusher
 from stackpin.lab.registry.service import PORT, RESTART, SERVICE, configure, wait
@@ -114,8 +114,8 @@ class LabRegistry:
     def push(self, tags: Sequence[str] | None = None) -> dict[str, str]:
         """Build what is not cached and push the images of these tags (None: all).
 
-        Returns digest by reference (`10.0.0.5:5000/yyhuni/xingrin-server:v1.1.0`). StackpinError
-        for a tag that no image has.
+        Returns digest by reference (`10.0.0.5:5000/yyhuni/xingrin-server:v1.1.0`). Refused for a
+        tag that no image has.
         """
         return self.pusher.push(self.images(tags), self.lab.report)
 
@@ -128,7 +128,7 @@ class LabRegistry:
         known = {tag for name, tag in built if name not in ALWAYS}
         if unknown := sorted(set(tags or ()) - known):
             there = ", ".join(sorted(known))
-            raise StackpinError(f"no lab image has the tag {', '.join(unknown)}; there are {there}")
+            raise Refused(f"no lab image has the tag {', '.join(unknown)}; there are {there}")
         return [
             image
             for (name, tag), image in sorted(built.items())
