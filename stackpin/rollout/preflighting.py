@@ -20,7 +20,7 @@ from stackpin.engine.remote import RemoteRefused
 from stackpin.engine.session import Session
 from stackpin.errors import Refused, StackpinError
 from stackpin.health.trust import served_certificate
-from stackpin.rollout.preflight_images import image_items
+from stackpin.rollout.pulling import registry
 from stackpin.secrets import resolver
 
 __all__ = ["Preflight", "ask_hosts", "complain"]
@@ -45,15 +45,15 @@ def ask_hosts(
             artifact = artifacts.get(host, {}).get(part)
             needs = own.needs(artifact.size if artifact else 0)
             needs |= own.secret_needs(resolver(own, host))
+            if isinstance(own, XingrinBase):
+                needs["registry"] = {key: registry(own, host)[key] for key in ("host", "ca")}
             payload = {"needs": {**needs, "now": time.time()}}
             answer = session.call(host, "preflight", part, payload, timeout=TIMEOUT)
             found[part] = [dict(item) for item in answer["items"]]
             if isinstance(own, PortalSettings):
                 found[part] += _nginx(session, host, own, found[part])
             if isinstance(own, XingrinBase):
-                state = session.call(host, "state", part, timeout=TIMEOUT)
-                serves = bool(state.get("live_release"))
-                found[part] += image_items(session, host, own, installed=serves)
+                _soften(session, host, part, found[part])
         for part, own in settings[host].items():
             if isinstance(own, CrmSettings | PortalSettings):
                 upstream = own.upstream if isinstance(own, PortalSettings) else own
@@ -65,6 +65,17 @@ def ask_hosts(
         return found
 
     return session.map(one).all()
+
+
+def _soften(session: Session, host: str, part: str, items: list[dict[str, Any]]) -> None:
+    """Let a registry out of reach be a warning where the images may be there already.
+
+    Whether they are, the pull finds out, which refuses as well.
+    """
+    silent = [item for item in items if item["name"].startswith("registry ") and not item["ok"]]
+    if silent and session.call(host, "state", part, timeout=TIMEOUT).get("live_release"):
+        for item in silent:
+            item["severity"] = "warn"
 
 
 def complain(preflight: Preflight) -> None:
