@@ -57,6 +57,8 @@ EMPTIED = (
 LEFT_OUT = (
     *("etc/machine-id", "etc/hostname", "etc/resolv.conf", "var/lib/dpkg/status-old"),
     *("etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-"),
+    # A key made up by each build: no image should hold one, and no two builds would be alike.
+    *("etc/ssl/private/ssl-cert-snakeoil.key", "etc/ssl/certs/ssl-cert-snakeoil.pem"),
     *ONLY_WHILE_BUILDING,
 )
 
