@@ -122,8 +122,8 @@ def prepare(
     if not settings:
         raise Refused(f"{inventory}: found no host of {stack.name}; add one to its groups")
     proposal = inventory.parent / f"{inventory.name.removesuffix('.py')}.lock.toml"
-    before = lock_of(settings, Path.cwd(), str(proposal))
-    after = locked(settings, before, Path.cwd(), say, pinned=pin.value, refresh=refresh)
+    before = lock_of(settings, Path(), str(proposal))
+    after = locked(settings, before, Path(), say, pinned=pin.value, refresh=refresh)
     if after == before:
         return Change(pin, version)
     old = before.path.read_bytes() if before.path.is_file() else None

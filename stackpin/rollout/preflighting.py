@@ -44,8 +44,8 @@ def ask_hosts(
         for part, own in settings[host].items():
             artifact = artifacts.get(host, {}).get(part)
             needs = own.needs(artifact.size if artifact else 0)
-            needs |= own.secret_needs(resolver(own, host))
             if isinstance(own, XingrinBase):
+                needs |= own.secret_needs(resolver(own, host))
                 needs["registry"] = {key: registry(own, host)[key] for key in ("host", "ca")}
             payload = {"needs": {**needs, "now": time.time()}}
             answer = session.call(host, "preflight", part, payload, timeout=TIMEOUT)
