@@ -44,7 +44,7 @@ __all__ = [
 POLL = 0.2  # seconds
 GRACE = 10  # seconds a server that is replaced has to finish its requests after SIGTERM
 FRONT_GRACE = 2  # the same for what is in front: each second of it is a gap
-RESOLVING = 1.0  # seconds nginx's new workers have, to know both servers before one goes
+RESOLVING = 1.0  # seconds nginx has to begin workers that know the new address
 
 
 def show(stack: Stack, slots: tuple[str, ...]) -> dict[str, dict[str, Any]]:
@@ -166,26 +166,45 @@ def front(stack: Stack, slot: str) -> None:
     """Let the slot alone be the server, and what is in front of it be its release's.
 
     Works from any state: the slot is started and waited for when it does not run. Both servers
-    answer while the services in front are renewed, so that only their own renewal is a gap.
+    answer until everything in front knows the wanted one only; then the other stops.
     """
     release = services.linked(stack, slot)
     _ready(stack, slot)
-    mine = services.running(stack)[services.of_slot(stack, slot)]
-    services.policy("always", [mine])
-    other = services.of_slot(stack, slots.other(slot))
-    found = services.running(stack)
-    both = other in found and found[other].state == "running"
-    before = {name: item.id for name, item in found.items()}
-    if both and services.reload(stack, found):
-        time.sleep(RESOLVING)
-    names = services.front(stack)
-    if names:
-        services.up(stack, release, *names, grace=FRONT_GRACE)
-    services.remove_stray(stack, release)
-    stop(stack, slots.other(slot))
-    found = services.running(stack)
-    if both or any(before.get(name) == found[name].id for name in names if name in found):
-        services.reload(stack, found)
+    before = services.running(stack)
+    services.policy("always", [before[services.of_slot(stack, slot)]])
+    hashes = services.hashes(stack, release)
+    stale = [
+        name
+        for name in services.front(stack)
+        if not services.healthy(before, name)
+        or services.config_hash(before[name]) != hashes.get(name)
+    ]
+    # One by one, what resolves names last: compose starts nothing until all it replaces have
+    # stopped, and the door must not stay shut for a slow one beside it.
+    doors = [name for name in stale if name in services.doors(stack)]
+    for names in ([name for name in stale if name not in doors], doors):
+        if names:
+            services.up(stack, release, *names, grace=FRONT_GRACE)
+    services.remove_stray(stack, set(hashes))
+    other, found = services.of_slot(stack, slots.other(slot)), services.running(stack)
+    if other in found and found[other].state == "running":
+        host = services.address(found[services.of_slot(stack, slot)])
+        services.pin_name(stack, found, host)
+        if services.reload(stack, found):
+            time.sleep(RESOLVING)
+            _drain(stack, slots.other(slot))
+        stop(stack, slots.other(slot))
+        services.pin_name(stack, found, None)
+    else:
+        stop(stack, slots.other(slot))  # its restart policy
+        services.pin_name(stack, found, None)
+        services.reload(stack, {k: v for k, v in found.items() if k not in stale})
+
+
+def _drain(stack: Stack, slot: str) -> None:
+    deadline = running_seconds() + stack.drain_seconds
+    while connections(stack, slot) and running_seconds() < deadline:
+        time.sleep(POLL)
 
 
 def _ready(stack: Stack, slot: str) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from stackpin.host import releases, slots
@@ -24,6 +25,7 @@ PROJECT_LABEL = "com.docker.compose.project"
 HASH_LABEL = "com.docker.compose.config-hash"
 UP = 300.0  # seconds compose may take to start services whose images are here
 ASK = 60.0
+MARK = "# stackpin"
 
 
 def settings(stack: Stack) -> dict[str, Any]:
@@ -178,13 +180,40 @@ def reload(stack: Stack, found: dict[str, Container]) -> bool:
     return any_ran
 
 
-def remove_stray(stack: Stack, release: str) -> None:
-    """Remove services of the project that the release has no more (its frontend, say)."""
-    out = compose(stack, release, "config", "--services").out
-    declared = set(out.split())
+def doors(stack: Stack) -> list[str]:
+    """List the services that resolve names once, when they start or are told to reload."""
+    return [str(name) for name in settings(stack).get("reload") or {}]
+
+
+def pin_name(stack: Stack, found: dict[str, Container], host: str | None) -> None:
+    """Let the server's name mean one address inside the services that resolve it once.
+
+    While two servers carry the name, docker's DNS gives both. host None: docker decides again; it
+    also forgets the line when the container starts anew.
+    """
+    name = str(settings(stack).get("slot_service") or "server")
+    for door in doors(stack):
+        if door not in found or found[door].state != "running":
+            continue
+        answer = docker.docker("inspect", "--format={{.HostsPath}}", found[door].id, check=False)
+        path = Path(answer.out.strip())
+        if not answer.ok or not path.is_file():
+            continue
+        old = path.read_text(encoding="utf-8")
+        lines = [line for line in old.splitlines() if not line.endswith(MARK)]
+        if host is not None:
+            lines.append(f"{host}\t{name} {MARK}")
+        text = "".join(f"{line}\n" for line in lines)
+        if text != old:
+            # In place: the container sees this very file, not its name.
+            path.write_text(text, encoding="utf-8")
+
+
+def remove_stray(stack: Stack, declared: set[str]) -> None:
+    """Remove services of the project that are not declared any more (a frontend, say)."""
     stray = [item for name, item in running(stack).items() if name not in declared]
     if stray and declared:
-        say(f"removing services that {release} does not have: {', '.join(s.name for s in stray)}")
+        say(f"removing services the release does not have: {', '.join(s.name for s in stray)}")
         docker.docker("rm", "--force", *(item.id for item in stray), timeout=120)
 
 
