@@ -11,7 +11,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -178,10 +178,8 @@ def _handler(fake: FakeRegistry) -> type[BaseHTTPRequestHandler]:
             self.do_GET()
 
         def do_GET(self) -> None:
-            try:
+            with suppress(BrokenPipeError, ConnectionResetError, ssl.SSLError):
                 self.answer()
-            except (BrokenPipeError, ConnectionResetError, ssl.SSLError):
-                pass
 
         def answer(self) -> None:
             given = self.headers.get("Authorization")
