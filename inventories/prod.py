@@ -9,3 +9,10 @@ hosts: list[str | tuple[str, dict[str, Any]]] = [
     # "relay1.example.net",
     # ("relay2.example.net", {"ssh_user": "deploy", "ssh_port": 2222}),
 ]
+
+# XingRin: one server, and the nodes its tasks run on. See docs/how-to/xingrin.md.
+# xingrin = [("scan.example.net", {"ssh_user": "deploy"})]
+# workers = [
+#     ("scan-node1.example.net", {"ssh_user": "deploy", "xingrin_node_address": "10.0.0.21"}),
+#     ("scan-node2.example.net", {"ssh_user": "deploy", "xingrin_node_address": "10.0.0.22"}),
+# ]

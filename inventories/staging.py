@@ -5,3 +5,7 @@ from typing import Any
 hosts: list[str | tuple[str, dict[str, Any]]] = [
     # ("relay-staging.example.net", {"ssh_user": "deploy"}),
 ]
+
+# XingRin: one server, and the nodes its tasks run on. See docs/how-to/xingrin.md.
+# xingrin = [("scan-staging.example.net", {"ssh_user": "deploy"})]
+# workers = [("scan-node-staging.example.net", {"ssh_user": "deploy"})]

@@ -7,27 +7,33 @@ stackpin pin inventories/fleet xingrin --version v1.1.0
 import shlex as _shlex
 import sys as _sys
 
+from stackpin.errors import StackpinError as _StackpinError
 from stackpin.lab import Lab as _Lab
 
-_lab = _Lab.load()
-_registry = _lab.registry
+_registry = _Lab.load().registry
+try:
+    _address, _ca = _registry.address, str(_registry.ca)
+    _server = _Lab.load().host("server").address
+except _StackpinError:
+    # This file is read for every inventory, also where no fleet runs.
+    _address, _ca, _server = "docker.io", None, "server"
 
 # The release server and nodes run.
 xingrin_version = "v1.1.0"
 xingrin_lock_file = "inventories/fleet.lock.toml"
 
-xingrin_registry = _registry.address
+xingrin_registry = _address
 xingrin_registry_username = _registry.username
 # Made up by the lab on first use and kept in its directory.
 xingrin_registry_password = (
     f"command:{_shlex.quote(_sys.executable)} -m stackpin.lab.secret registry-password"
 )
-xingrin_registry_ca = str(_registry.ca)
-xingrin_redis_image = f"{_registry.address}/{_registry.namespace}/redis:8"
-xingrin_postgres_image = f"{_registry.address}/{_registry.namespace}/postgres:17"
+xingrin_registry_ca = _ca
+xingrin_redis_image = f"{_address}/{_registry.namespace}/redis:8"
+xingrin_postgres_image = f"{_address}/{_registry.namespace}/postgres:17"
 
 # Under this address nodes reach the server; it is in its certificate.
-xingrin_public_host = _lab.host("server").address
+xingrin_public_host = _server
 
 # Only v1.6.0 changes tables, in a way its images do not find out by themselves.
 xingrin_schema_step = {"v1.6.0": ["python", "manage.py", "schema-step"]}

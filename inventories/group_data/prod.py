@@ -13,3 +13,14 @@ crm_public_url = "https://relay.example.net"
 
 portal_server_name = "relay.example.net"
 # portal_tls = {"certificate": "tls/relay.crt", "key": "file:~/.secrets/relay.key"}
+
+# XingRin and its nodes: one release for the whole fleet, locked by digest.
+# xingrin_version = "v1.2.0"
+# xingrin_lock_file = "inventories/prod.lock.toml"
+# xingrin_public_host = "10.0.0.10"
+# xingrin_registry = "registry.example.net:5000"
+# xingrin_registry_username = "deploy"
+# xingrin_registry_password = "env:XINGRIN_REGISTRY_PASSWORD"
+# xingrin_registry_ca = "tls/registry-ca.crt"
+# xingrin_allow = ["192.0.2.0/24"]
+# xingrin_admin_password = "env:XINGRIN_ADMIN_PASSWORD"
