@@ -50,7 +50,8 @@ def masker(stack: Any) -> Any:  # noqa: ANN401
     from stackpin.host.masking import Masker  # noqa: PLC0415
 
     masks = []
-    for path in sorted(stack.releases_dir.glob("*/env")):
+    made = [stack.at(path) for path in stack.env_files if stack.at(path).is_file()]
+    for path in [*sorted(stack.releases_dir.glob("*/env")), *made]:
         masks.append(Masker.of(envfile.parse_env(path.read_text("utf-8"))))
 
     def mask(text: str) -> str:
@@ -69,18 +70,64 @@ def show(
     options: dict[str, Any],
 ) -> int | None:
     """Print one slot's log; return an exit status, or None when another slot went live."""
-    argv = ["journalctl", "--quiet", "--no-pager", "--no-hostname", "--output=short-iso"]
-    argv += [f"--unit={stack.unit(slot)}"]
-    argv += [f"--since={since}"] if since else []
-    argv += [f"--lines={lines}"] if lines is not None else ["--no-tail"] * bool(options["follow"])
-    argv += ["--follow"] if options["follow"] else []
+    if stack.uses_images:
+        argv = of_container(stack, slot, since, lines, options)
+    else:
+        argv = of_unit(stack, slot, since, lines, options)
     mask = masker(stack)
-    reader = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    # A container has two streams, and a log is both.
+    both = subprocess.STDOUT if stack.uses_images else None
+    reader = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=both)
     try:
         return pump(reader, mask, lambda: not options["slot"] and live(stack) != slot)
     finally:
         reader.kill()
         reader.wait()
+
+
+def of_unit(
+    stack: Any,  # noqa: ANN401
+    slot: str,
+    since: str | None,
+    lines: int | None,
+    options: dict[str, Any],
+) -> list[str]:
+    """Return the command that reads a unit's log."""
+    argv = ["journalctl", "--quiet", "--no-pager", "--no-hostname", "--output=short-iso"]
+    argv += [f"--unit={stack.unit(slot)}"]
+    argv += [f"--since={since}"] if since else []
+    argv += [f"--lines={lines}"] if lines is not None else ["--no-tail"] * bool(options["follow"])
+    return argv + (["--follow"] if options["follow"] else [])
+
+
+def of_container(
+    stack: Any,  # noqa: ANN401
+    slot: str,
+    since: str | None,
+    lines: int | None,
+    options: dict[str, Any],
+) -> list[str]:
+    """Return the command that reads the log of a slot's container."""
+    from stackpin.host.drivers import driver  # noqa: PLC0415
+    from stackpin.host.errors import HostError  # noqa: PLC0415
+
+    try:
+        shown = driver(stack).show(stack, (slot,))[slot]
+    except HostError as error:
+        print(error.message, file=sys.stderr)  # noqa: T201
+        sys.exit(error.exit_code)
+    if shown.get("id") is None:
+        print(f"{stack.name}: slot {slot} has no container on this host", file=sys.stderr)  # noqa: T201
+        sys.exit(3)
+    argv = ["docker", "logs", "--timestamps"]
+    if since:
+        # docker does not know "10 min ago"; date knows what journalctl does.
+        asked = ["date", "--date", since, "+%s"]
+        told = subprocess.run(asked, capture_output=True, text=True, check=False)
+        argv += ["--since", told.stdout.strip() or since]
+    argv += ["--tail", str(lines)] if lines is not None else []
+    argv += ["--follow"] if options["follow"] else []
+    return [*argv, shown["id"]]
 
 
 def pump(reader: Any, mask: Any, moved: Any) -> int | None:  # noqa: ANN401

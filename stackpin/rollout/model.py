@@ -78,14 +78,15 @@ class Roll:
     error: str = ""
     detail: dict[str, Any] = field(default_factory=dict)
     changed: tuple[str, ...] = ()
+    anew: bool = False
     public: dict[str, Any] | None = None
     checks: dict[str, Any] | None = None
     timings: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def switches(self) -> bool:
-        """True when another release is to go live."""
-        return self.wanted is not None and self.wanted != self.now
+        """True when another release is to go live, or the same one made anew (other variables)."""
+        return self.wanted is not None and (self.anew or self.wanted != self.now)
 
     @property
     def alive(self) -> bool:

@@ -87,7 +87,9 @@ def plan(run: Run) -> Run:
         for host in run.hosts_of(part):
             releases = run.plan.hosts[host].releases[part]
             roll = Roll(host, part, releases["now"], releases["wanted"])
-            if not run.plan.changes(host, part):
+            changes = run.plan.changes(host, part)
+            roll.anew = any(one["kind"] == "release" for op in changes for one in op.changes)
+            if not changes:
                 roll.outcome = "in-sync"
             run.rolls.append(roll)
     return agree(run)
