@@ -66,6 +66,7 @@ def deploy() -> None:
         certificate=xingrin_content.CERTIFICATE,
         key=xingrin_content.KEY,
         names=[settings.public_host],
+        container=(STACK, "nginx"),
     )
     units.enabled(name="XingRin: firewall at boot", unit=firewall.UNIT.format(stack=STACK))
     firewall.loaded(

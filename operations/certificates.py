@@ -25,25 +25,28 @@ DAYS = 825  # the longest life browsers accept for a certificate someone trusts 
 
 
 @operation()
-def self_signed(certificate: str, key: str, names: Sequence[str]) -> Commands:
+def self_signed(
+    certificate: str, key: str, names: Sequence[str], container: tuple[str, str] | None = None
+) -> Commands:
     """Make an EC P-256 certificate for `names` (DNS names and addresses; the first is its subject).
 
     Kept as long as it covers all names, belongs to its key and lasts another month. nginx, when
-    it runs, is told about a new one; a mark beside it says that it has not been yet.
+    it runs, is told about a new one; a mark beside it says that it has not been yet. `container`,
+    a stack and its service, names the nginx that runs in a container instead of on the host.
     """
     found = host.get_fact(Certificate, certificate=certificate, key=key)
     good = found and found.matches_key and found.lasts_a_month and set(names) <= set(found.names)
     if not good:
         before = f"for {', '.join(found.names)}" if found else None
         note(Change("certificate", certificate, before, f"self-signed for {', '.join(names)}"))
-        yield _make(certificate, key, names)
+        yield _make(certificate, key, names, container)
         return
     due = _due(certificate)
     present = host.get_fact(Tree, paths=[key, due])
     modes = {path: node.mode for path, node in present.items()}
     if due in present:
         note(Change("service", "nginx", "a reload for its certificate is due", "reloaded"))
-        yield _reload(certificate)
+        yield _reload(certificate, container)
     if modes.get(key) != "600":
         note(Change("file", key, modes.get(key), "0600"))
         yield StringCommand("chmod 0600", QuoteString(key))
@@ -55,9 +58,19 @@ def _due(certificate: str) -> str:
     return f"{certificate}.reload"
 
 
-def _reload(certificate: str) -> StringCommand:
+def _reload(certificate: str, container: tuple[str, str] | None) -> StringCommand:
     """Reload nginx where it runs and its configuration is sound, and remove the mark if so."""
     remove = StringCommand("rm -f", QuoteString(_due(certificate)))
+    if container is not None:
+        stack, service = container
+        ask = f"--filter label=stackpin.stack={stack} --filter label=stackpin.service={service}"
+        # xargs -r: before the first release there is no container, and nothing to tell.
+        return StringCommand(
+            "{ ! command -v docker >/dev/null || docker ps -q",
+            ask,
+            "| xargs -r docker kill -s HUP >/dev/null; } &&",
+            remove,
+        )
     return StringCommand(
         "if systemctl is-active -q nginx; then if nginx -t -q; then systemctl reload nginx &&",
         remove,
@@ -67,7 +80,9 @@ def _reload(certificate: str) -> StringCommand:
     )
 
 
-def _make(certificate: str, key: str, names: Sequence[str]) -> StringCommand:
+def _make(
+    certificate: str, key: str, names: Sequence[str], container: tuple[str, str] | None
+) -> StringCommand:
     alternatives = ",".join(f"{'IP' if _is_address(n) else 'DNS'}:{n}" for n in names)
     return StringCommand(
         "umask 077 && rm -f",
@@ -95,7 +110,7 @@ def _make(certificate: str, key: str, names: Sequence[str]) -> StringCommand:
         QuoteString(f"{certificate}.new"),
         QuoteString(certificate),
         "&&",
-        _reload(certificate),
+        _reload(certificate, container),
     )
 
 
