@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from stackpin.lab import Lab
-from tests.bench import planning, switching
+from tests.bench import fleet_simulated, planning, switching
 from tests.bench.fleet import INVENTORY, REPOSITORY, Bench
 
 PAGE = REPOSITORY / "docs" / "benchmarks.md"
@@ -40,9 +40,11 @@ def main() -> None:
             first = time.monotonic() - started
             plans = list(planning.measure(bench))
             switches = list(switching.measure(bench))
+        simulated = list(fleet_simulated.measure())
     finally:
         lab.down()
-    PAGE.write_text(page(first, plans, switches))
+    text = page(first, plans, switches) + "\n".join(["", *fleet_simulated.section(simulated)])
+    PAGE.write_text(text)
     print(PAGE.read_text())  # noqa: T201
 
 
