@@ -64,7 +64,7 @@ def render() -> str:
         _section("CRM", "crm_", CrmSettings),
         _section("Portal", "portal_", PortalSettings),
         _section("XingRin and its nodes", "xingrin_", XingrinServer),
-        "## Entries of `crm_gate` and `xingrin_gate`\n\n" + _entries(Gate),
+        "## Entries of `crm_gate`\n\nAnd of `xingrin_gate`.\n\n" + _entries(Gate),
         _checks(),
     ]
     return "\n".join(sections)
@@ -173,8 +173,8 @@ def _checks() -> str:
 
 
 def _check_pages() -> Iterator[str]:
-    yield "## Checks (`crm_extra_checks`, `portal_extra_checks`, `xingrin_extra_checks`)\n"
-    yield "Each is a mapping with a `kind` and these entries:\n"
+    yield "## Checks (`crm_extra_checks`, `portal_extra_checks`)\n"
+    yield "Those of `xingrin_extra_checks` too. Each is a mapping with a `kind` and these entries:\n"
     yield _entries(BaseCheck)
     for name, model in CHECK_KINDS.items():
         yield f"### kind `{name}`\n\n{(model.__doc__ or '').strip()}\n"
