@@ -174,7 +174,7 @@ def _checks() -> str:
 
 def _check_pages() -> Iterator[str]:
     yield "## Checks (`crm_extra_checks`, `portal_extra_checks`)\n"
-    yield "Those of `xingrin_extra_checks` too. Each is a mapping with a `kind` and these entries:\n"
+    yield "And `xingrin_extra_checks`. Each is a mapping with a `kind` and these entries:\n"
     yield _entries(BaseCheck)
     for name, model in CHECK_KINDS.items():
         yield f"### kind `{name}`\n\n{(model.__doc__ or '').strip()}\n"

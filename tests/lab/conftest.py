@@ -17,7 +17,9 @@ from stackpin.errors import StackpinError
 from stackpin.lab import Lab, LabHost
 
 HERE = Path(__file__).parent
-GROUPS = {"test_fleet_faults": "fleet-of-three", "test_fleet_server": "fleet-of-three"}
+GROUPS = dict.fromkeys(
+    ("test_fleet_faults", "test_fleet_server", "test_stock_fleet"), "fleet-of-three"
+)
 SUBNETS = 93  # second octet of the test labs' addresses, one /24 each
 
 

@@ -39,13 +39,19 @@ def reaches(fleet: Fleet, host: str, port: int) -> bool:
 
 
 @pytest.fixture(scope="module")
-def deployed(fleet: Fleet) -> Fleet:
-    """The fleet after the two deploy files."""
+def pinned(fleet: Fleet) -> Fleet:
+    """The fleet as it is, with the release of these tests locked."""
     fleet.pin(OLD)
     fleet.stackpin("pin", "xingrin", "--version", OLD).exits(0)
-    pyinfra(fleet, "xingrin").exits(0)
-    pyinfra(fleet, "workers").exits(0)
     return fleet
+
+
+@pytest.fixture(scope="module")
+def deployed(pinned: Fleet) -> Fleet:
+    """The fleet after the two deploy files."""
+    pyinfra(pinned, "xingrin").exits(0)
+    pyinfra(pinned, "workers").exits(0)
+    return pinned
 
 
 REFUSED = [
@@ -61,9 +67,9 @@ REFUSED = [
 
 @pytest.mark.parametrize(("deploy", "data", "why"), REFUSED)
 def test_refused_before_anything_is_touched(
-    fleet: Fleet, deploy: str, data: dict[str, object], why: str
+    pinned: Fleet, deploy: str, data: dict[str, object], why: str
 ):
-    ran = pyinfra(fleet, deploy, **data)
+    ran = pyinfra(pinned, deploy, **data)
     assert ran.code == 1
     assert why in ran.text
     assert "Traceback" not in ran.text
