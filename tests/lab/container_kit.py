@@ -17,7 +17,7 @@ STACK = "xingrin-worker"
 NAME = "xingrin-agent"
 SECRET = "se cret$&\"'"
 REPOSITORY = "localhost:5000/lab/agent"
-GATE = {"settle": 0.2, "min_healthy": 3.0, "interval": 0.5, "consecutive": 2, "timeout": 20.0}
+GATE = {"settle": 0.2, "min_healthy": 2.0, "interval": 0.4, "consecutive": 2, "timeout": 20.0}
 BEAT = "trap 'exit 0' TERM; while :; do echo beat $WORKER_ID; sleep 0.5; done"
 BODIES = {
     "v1.1.0": BEAT,
@@ -33,8 +33,6 @@ version: 0.1
 storage: {filesystem: {rootdirectory: /var/lib/images}}
 http: {addr: 127.0.0.1:5000}
 END
-systemctl is-active -q images ||
-  systemd-run -q --unit=images docker-registry serve /etc/registry.yml
 rm -rf /root/base && mkdir -p /root/base && cd /root/base
 for program in /bin/sh /bin/sleep; do
   mkdir -p bin && cp -L $program bin/
@@ -43,6 +41,10 @@ for program in /bin/sh /bin/sleep; do
   done
 done
 """
+REGISTRY = (
+    "systemctl is-active -q images || "
+    "systemd-run -q --unit=images docker-registry serve /etc/registry.yml"
+)
 # Kills the host program just before its docker command number N that changes something.
 KILLER = r"""#!/bin/sh
 case "$1" in ps|inspect|container|image|info|logs) ;; *)
@@ -102,8 +104,16 @@ class Node:
         self.configure(**more)
         self.worker_id(7)
         self.sh(BUILD)
+        self.serve_images()
         for version in BODIES:
             self.publish(version)
+
+    def serve_images(self) -> None:
+        """Start the registry; it does not come back by itself when the host restarts."""
+        self.sh(
+            f"{REGISTRY}; for i in 1 2 3 4 5 6 7 8 9; do "
+            "curl -sf localhost:5000/v2/ && break; sleep 0.5; done"
+        )
 
     def configure(self, **more: Any) -> None:
         document = {

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from stackpin.care import follow
 from stackpin.lab import Lab
-from tests.lab.container_kit import NAME, SECRET, STACK, FailedError, Node
+from tests.lab.container_kit import NAME, PROGRAM, SECRET, STACK, FailedError, Node
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +54,11 @@ def test_switch_and_back(node: Node) -> None:
     base(node)
     assert node.rollout("v1.2.0")["stages"]["switch"]["seconds"] > 0
     assert node.only("v1.2.0")
+    options = {"slot": None, "since": "10 min ago", "lines": 3, "follow": False}
+    told = node.sh(
+        f"python3 - {PROGRAM} {STACK} '{json.dumps(options)}'", Path(follow.__file__).read_bytes()
+    )
+    assert len(told.splitlines()) == 3 and "beat 7" in told
     assert node.rollout("v1.1.0")["changed"]
     assert node.only("v1.1.0")
 
@@ -83,29 +90,29 @@ def test_changed_worker_id_makes_the_container_anew(node: Node) -> None:
 @pytest.mark.parametrize("overlap", [True, False])
 def test_killed_before_each_docker_command(node: Node, overlap: bool) -> None:
     node.configure(overlap=overlap)
-    try:
-        died = []
-        for step in range(1, 20):
-            base(node)
-            node.sh(f"echo {step} > /run/die")
-            try:
-                node.rollout("v1.2.0")
-            except AssertionError:
-                died.append(node.sh("cat /run/died").split()[0])
-                running = [row for row in node.containers().values() if row[0] == "running"]
-                assert running or not overlap, f"nothing serves after a kill at {died}"
-                node.call("recover")
-                live = node.call("state")
-                assert live["run"]["stage"] in ("failed", "reverted", "retired")
-                done = live["run"]["stage"] == "retired"
-                assert node.only("v1.2.0" if done else "v1.1.0"), (died, node.containers())
-                assert live["pending"] is None
-            else:
-                assert node.only("v1.2.0")
-                break
-        assert {"create", "start", "rename", "update", "stop", "rm"} <= set(died), died
-    finally:
-        node.configure()
+    base(node)
+    died, live, other = [], "v1.1.0", "v1.2.0"
+    for step in range(1, 20):
+        node.sh(f"echo {step} > /run/die; rm -f /run/died")
+        try:
+            node.rollout(other)
+        except AssertionError:
+            died.append(node.sh("cat /run/died").split()[0])
+            running = [row for row in node.containers().values() if row[0] == "running"]
+            assert running or not overlap, f"nothing serves after a kill at {died}"
+            node.call("recover")
+            state = node.call("state")
+            assert state["run"]["stage"] in ("failed", "reverted", "retired")
+            assert state["pending"] is None
+            if state["run"]["stage"] == "retired":  # killed after it was confirmed
+                live, other = other, live
+            assert node.only(live), (died, node.containers())
+        else:
+            assert node.only(other)
+            break
+    node.configure()
+    node.sh("rm -f /run/die /run/died")
+    assert {"create", "start", "rename", "update", "stop", "rm"} <= set(died), died
 
 
 def test_guard_takes_an_unconfirmed_switch_back(node: Node) -> None:
@@ -165,6 +172,7 @@ def test_foreign_container_with_our_name_is_refused(node: Node) -> None:
 
 def test_missing_image_and_daemon_down_are_clear(node: Node) -> None:
     base(node)
+    node.serve_images()
     node.digests["v9.9.9"] = "sha256:" + "ab" * 32
     with pytest.raises(FailedError) as failed:
         node.rollout("v9.9.9")

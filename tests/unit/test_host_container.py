@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
 from pathlib import Path
 
 import pytest
 
+from stackpin.host.drivers import Driver
 from stackpin.host.errors import HostError
 from stackpin.host.images import repository
 from stackpin.host.pull import credentials
@@ -241,6 +244,15 @@ def test_uninstall_lists_ours_alone(ready: DockerHost) -> None:
         f"reg/agent:old@{digest('old')}"
     ]
     assert any(item.get("path", "").endswith(f"opt/{STACK}") for item in listed)
+
+
+@pytest.mark.parametrize("kind", ["systemd", "container", "compose"])
+def test_every_driver_offers_the_protocol(kind: str) -> None:
+    module = importlib.import_module(f"stackpin.host.drivers.{kind}")
+    for name, wanted in inspect.getmembers(Driver, inspect.isfunction):
+        if not name.startswith("_"):
+            asked = list(inspect.signature(wanted).parameters)[1:]
+            assert list(inspect.signature(getattr(module, name)).parameters) == asked, name
 
 
 def test_repository_of_a_reference() -> None:

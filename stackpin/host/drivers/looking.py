@@ -8,6 +8,7 @@ from typing import Any
 from stackpin.host import releases, slots
 from stackpin.host.drivers import driver
 from stackpin.host.drivers.docker import LABELS, Container, by_name, image, plain
+from stackpin.host.images import by_digest
 from stackpin.host.masking import Masker
 from stackpin.host.reading import Finding
 from stackpin.host.stack import SLOTS, Stack
@@ -133,7 +134,7 @@ def _tags(stack: Stack, release: str) -> Iterator[Finding]:
     """Find tags here that mean another image than their digest: the product would run those."""
     for reference in releases.images(stack, release):
         name = plain(reference)
-        wanted, named = image(reference), image(name)
+        wanted, named = image(by_digest(reference)), image(name)
         if wanted is not None and named is not None and wanted["id"] != named["id"]:
             yield Finding(
                 "tag-moved-locally",
