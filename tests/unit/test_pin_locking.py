@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,16 @@ import pytest
 from fake_registry import FakeRegistry, serving
 
 from stackpin import secrets
+from stackpin.care.fleet import Answers
+from stackpin.care.versions import Running, known, pinned_stacks, running
 from stackpin.config.load import load
+from stackpin.config.stacks import stack
 from stackpin.config.xingrin import XingrinServer, XingrinWorker
 from stackpin.config.xingrin_images import ROLES
 from stackpin.drift.moved import moved_tags
 from stackpin.errors import Refused
 from stackpin.lockfile import STACK, Lock, write
+from stackpin.pins import Pin
 from stackpin.registry.errors import RegistryUnreachable, TagMissing, Unauthorized
 from stackpin.registry.matrix import available, newest
 from stackpin.rollout.locking import TagMoved, locked
@@ -209,3 +214,56 @@ def test_drift_of_tags(fleet: Fleet) -> None:
     assert any("not compared" in note for note in silent.notes)
     fleet.lock.path.unlink()
     assert any("stackpin pin" in note for note in moved_tags(settings, fleet.folder).notes)
+
+
+def test_versions(fleet: Fleet) -> None:
+    fleet.push("v1.10.0")
+    fleet.push("v1.11.0", without="worker")
+    lock = fleet.locked("v1.1.0")
+    write(fleet.lock.path, lock)
+    pin = Pin(Path("prod.py"), "xingrin_version", "v1.1.0", 1)
+    report = known(stack("xingrin"), pin, [fleet.settings("v1.1.0")], fleet.folder)
+    assert (report.newest, report.behind) == ("v1.10.0", 2)
+    assert report.built["v1.1.0"].startswith("2026-01-02")
+    assert report.age(datetime(2026, 2, 2, 4, tzinfo=UTC)) == 31
+    digest = lock.digest(STACK, "v1.1.0", fleet.ref("xingrin-agent", "v1.1.0"))
+    live = {"installed": True, "live_slot": "blue", "live_release": "v1.1.0-0123abcd"}
+    answers = Answers()
+    for host, found in (("node1", digest), ("node2", "sha256:" + "0" * 64)):
+        answers.values[host, "xingrin-worker"] = {**live, "slots": {"blue": {"digest": found}}}
+    answers.values["node3", "xingrin-worker"] = {"installed": False}
+    answers.errors["node4", "xingrin-worker"] = Refused("no answer")
+    one, two, three, four = running(answers, report)
+    assert one == Running(
+        "node1", "xingrin-worker", "v1.1.0-0123abcd", "v1.1.0", digest, locked=True
+    )
+    assert two.locked is False
+    assert (three.release, three.locked) == ("not installed", None)
+    assert four.error == "no answer"
+    fleet.registry.faults = [(503, {})] * 1000
+    silent = known(stack("xingrin"), pin, [fleet.settings("v1.1.0")], fleet.folder)
+    assert (silent.newest, silent.age(datetime.now(UTC))) == (None, None)
+    assert any("not asked" in note for note in silent.notes)
+
+
+def test_versions_of_files(tmp_path: Path) -> None:
+    class Files:
+        artifact = "artifacts/crm-{version}.pyz"
+
+    folder = tmp_path / "artifacts"
+    folder.mkdir()
+    for name in ("crm-v1.9.0.pyz", "crm-v1.10.0.pyz", "crm-v2.0.0-rc.1.pyz", "crm-x.pyz", "SUMS"):
+        (folder / name).touch()
+    pin = Pin(Path("prod.py"), "crm_version", "v1.9.0", 1)
+    report = known(stack("crm"), pin, [Files()], tmp_path)
+    assert report.available == ["v1.10.0", "v1.9.0"]
+    assert report.behind == 1
+
+
+def test_which_stacks_are_pinned() -> None:
+    both = [{"crm_version": "v1.0.0"}, {"xingrin_version": "v1.0.0"}]
+    assert [one.name for one in pinned_stacks(None, both)] == ["crm", "xingrin"]
+    assert [one.name for one in pinned_stacks("xingrin-worker", both)] == ["xingrin-worker"]
+    for named in (None, "portal"):
+        with pytest.raises(Refused, match="expected one of crm"):
+            pinned_stacks(named, [{}])
