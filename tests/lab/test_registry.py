@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -130,6 +131,20 @@ def test_a_missing_image_refuses_pin_and_update(repository: Repository) -> None:
         assert done.returncode == 3
         assert f"xingrin-frontend:{INCOMPLETE}" in done.stderr
         assert repository.files() == before
+
+
+def test_an_update_that_reaches_no_host_puts_both_files_back(repository: Repository) -> None:
+    assert repository.pin(OLD)[0] == 0
+    before = repository.files()
+    done = repository.stackpin("update", "--yes", "--version", NEW)
+    assert done.returncode != 0
+    assert f"{OLD} -> {NEW}" in done.stderr
+    assert f"back to {OLD}" in done.stderr
+    assert repository.files() == before
+    shown = repository.stackpin("versions", "--json")
+    told = json.loads(shown.stdout)["stacks"][0]
+    assert (told["pinned"], told["newest"], told["behind"]) == (OLD, NEW, 1)
+    assert told["age_days"] is not None
 
 
 def test_a_moved_tag_is_refused(repository: Repository) -> None:
