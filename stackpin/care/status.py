@@ -16,6 +16,7 @@ class HostStatus:
     """One host's stack in words; empty text means "nothing to say", `error` "could not ask".
 
     `health` is the score of the live slot's checks from 0 to 1, None when they were not run.
+    `digest` is that of the image the live slot was made from ("sha256:..."), where it is one.
     """
 
     host: str
@@ -31,6 +32,7 @@ class HostStatus:
     health: float | None = None
     healthy: bool | None = None
     error: str = ""
+    digest: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Return the status as JSON values."""
@@ -64,6 +66,7 @@ def summarise(
         pin="" if pin is None else pin if pin == version else f"{pin} (not live)",
         last=f"{runs[-1].command}: {runs[-1].outcome}" if runs else "",
         lock=lock,
+        digest=str(running.get("digest") or ""),
         maintenance=bool(state.get("maintenance")),
         health=None if gate is None else float(gate.get("score") or 0),
         healthy=None if gate is None else bool(gate.get("passed")),

@@ -59,6 +59,8 @@ def status(out: Output, target: Target, check: bool) -> int:
 
 def _cells(found: HostStatus) -> list[str]:
     notes = [found.error] if found.error else []
+    if found.digest:
+        notes.append(f"image {found.digest.removeprefix('sha256:')[:12]}")
     if found.maintenance:
         notes.append("maintenance on")
     if found.health is not None:
