@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stackpin.errors import StackpinError
@@ -91,12 +91,15 @@ def one_pass(
     memory: Memory,
     policy: Policy,
     clock: Callable[[], float],
+    *,
     starting: Callable[[tuple[Node, ...]], None] = lambda _nodes: None,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> Pass:
     """Look at `fleet`, update at most one batch, and note the outcomes in `memory`.
 
-    `clock` gives Unix seconds; `starting` hears which nodes are about to be updated. What goes
-    wrong is in the Pass, not raised: a watch outlives a broken inventory file or network.
+    `clock` gives Unix seconds; `starting` hears which nodes are about to be updated; when
+    `stopping` says so by then, none is. What goes wrong is in the Pass, not raised: a watch outlives
+    a broken inventory file or network.
     """
     begun = clock()
     try:
@@ -105,6 +108,8 @@ def one_pass(
         return Pass(begun, clock() - begun, error=str(error))
     target = target_of(seen.want)
     memory.keep([node.name for node in seen.nodes])
+    if stopping():
+        policy = replace(policy, batch=0)
     decision = decide(seen, memory.failures, clock(), policy)
     for name, judged in decision.states.items():
         # Whoever repaired it: nothing is left to try again. What cannot be seen stays as it was.

@@ -46,7 +46,7 @@ def watch(
     """
     trouble = ""
     while True:
-        done = one_pass(fleet, memory, policy, clock, starting)
+        done = one_pass(fleet, memory, policy, clock, starting=starting, stopping=stop.is_set)
         before, trouble = trouble, _save(state, memory)
         if trouble and trouble != before:
             say(trouble)

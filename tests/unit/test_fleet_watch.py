@@ -175,6 +175,13 @@ def test_once_is_one_pass(run):
     assert {outcome.kind for outcome in done.outcomes.values()} == {"updated"}
 
 
+def test_nothing_is_begun_when_it_is_time_to_stop(run):
+    run.fleet.pin(NEW)
+    done = one_pass(run.fleet, run.memory, run.policy, run.clock, stopping=lambda: True)
+    assert not run.fleet.updates
+    assert done.exit_code() == 2
+
+
 def test_a_refused_rollout_backs_off_every_node_of_the_batch(run):
     def refuse(_nodes):
         raise Refused("registry.example.net: TLS")
