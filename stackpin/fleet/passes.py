@@ -98,8 +98,8 @@ def one_pass(
     """Look at `fleet`, update at most one batch, and note the outcomes in `memory`.
 
     `clock` gives Unix seconds; `starting` hears which nodes are about to be updated; when
-    `stopping` says so by then, none is. What goes wrong is in the Pass, not raised: a watch outlives
-    a broken inventory file or network.
+    `stopping` says so by then, none is. What goes wrong is in the Pass, not raised: a watch
+    outlives a broken inventory file or network.
     """
     begun = clock()
     try:
