@@ -12,7 +12,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from stackpin.host import disk, journal, owners, pointer, releases, runs, slots, static
+from stackpin.host import (
+    compose_state,
+    disk,
+    journal,
+    owners,
+    pointer,
+    releases,
+    runs,
+    slots,
+    static,
+)
 from stackpin.host.drivers import looking
 from stackpin.host.drivers.docker import Container
 from stackpin.host.reading import Finding, Reading, UnitState
@@ -46,6 +56,8 @@ def look(reading: Reading, held: list[Container] | None = None) -> list[Finding]
     if reading.stack.uses_images:
         if held is not None:
             found += looking.differences(reading.stack, held, reading.live_slot, busy=busy)
+            if reading.stack.kind == "compose":
+                found += compose_state.findings(reading.stack, busy=busy)
     elif not reading.stack.is_static:
         found += _slots(reading, busy)
         for slot in SLOTS:

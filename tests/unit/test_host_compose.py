@@ -281,20 +281,18 @@ def test_a_foreign_agent_is_refused(stack: Stack, engine: Docker) -> None:
 
 def test_findings_name_what_differs(stack: Stack, engine: Docker) -> None:
     serve(stack, "blue", "one")
-    assert compose_state.findings(stack) == []
+    assert compose_state.findings(stack, busy=False) == []
+    assert compose.changed(stack, "blue", "one") == []
     engine.found["agent"]["State"]["Status"] = "exited"
-    engine.found["nginx"]["RestartCount"] = 2
+    engine.found["nginx"]["State"]["Health"] = {"Status": "unhealthy"}
     engine.found["redis"]["Config"]["Labels"][services.HASH_LABEL] = "by-hand"
-    engine.make("server-green", "two")
+    engine.make("frontend", "one")
 
-    codes = {item.code for item in compose_state.findings(stack)}
+    codes = [item.code for item in compose_state.findings(stack, busy=False)]
 
-    assert codes == {
-        "container-not-running",
-        "restarts",
-        "running-not-installed",
-        "both-slots-running",
-    }
+    assert codes == ["container-not-running", "container-unhealthy", "container-stray"]
+    assert compose_state.findings(stack, busy=True) == []
+    assert compose.changed(stack, "blue", "one") == ["redis", "agent"]
     shown = compose_state.services_of(stack)
     assert shown["agent"]["state"] == "exited"
     assert shown["nginx"]["digest"] == DIGEST[1:]

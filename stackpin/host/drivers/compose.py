@@ -255,7 +255,11 @@ def changed(stack: Stack, slot: str, release: str) -> list[str]:
         name
         for name in names
         if name in hashes
-        and (name not in found or services.config_hash(found[name]) != hashes[name])
+        and (
+            name not in found
+            or services.config_hash(found[name]) != hashes[name]
+            or found[name].state not in {"running", "restarting"}
+        )
     ]
 
 
