@@ -136,6 +136,8 @@ def _show(out: Output, run: Run) -> None:
             show_plan(out, run.planned)
         return
     for roll in run.rolls:
+        if roll.code:
+            continue  # out of reach, or nothing to go to: the report says it
         out.line(f"{roll.host} {roll.part}: {roll.now or 'nothing'} -> {roll.wanted}")
 
 

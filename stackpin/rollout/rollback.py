@@ -81,8 +81,9 @@ def choose(run: Run) -> Run:
     """
     for part in run.parts:
         states = run.session.map(partial(_state, run, part), run.hosts_of(part)).all()
-        to = _version_of_witness(run, part) or run.request.to
+        version = _version_of_witness(run, part)
         for host, state in states.items():
+            to = _same_version(state, version) if version else run.request.to
             run.rolls.append(_chosen(host, part, state, to))
     return agree(run)
 
@@ -94,6 +95,14 @@ def _state(run: Run, part: str, host: str) -> dict[str, Any]:
 def _version_of_witness(run: Run, part: str) -> str | None:
     judge = STACKS[part].witness
     return next((version_of(r.wanted) for r in run.rolls if r.part == judge and r.wanted), None)
+
+
+def _same_version(state: Mapping[str, Any], version: str) -> str:
+    """Return the release of `version` that served here last, or `version` where that is unknown."""
+    for known in (state.get("live_release"), state.get("last_good")):
+        if known and version_of(str(known)) == version:
+            return str(known)
+    return version
 
 
 def _chosen(host: str, part: str, state: Mapping[str, Any], to: str | None) -> Roll:

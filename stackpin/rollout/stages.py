@@ -84,6 +84,11 @@ def rehearse(run: Run, rolls: Sequence[Roll]) -> dict[str, Exception]:
 
 def start(run: Run, rolls: Sequence[Roll]) -> dict[str, Exception]:
     """Start the new release in the idle slot."""
+    for roll in rolls:
+        stack = _host_stack(run, roll)
+        if not stack.overlap:
+            # The old one stops first, so the host arms its guard here already.
+            roll.deadline = time.monotonic() + stack.guard_seconds
     return _plain(run, rolls, "start")
 
 

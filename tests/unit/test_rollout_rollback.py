@@ -13,6 +13,7 @@ from stackpin.rollout import rollback as module
 from stackpin.rollout.model import Request, Roll, Run
 from stackpin.rollout.progress import Silent
 from stackpin.rollout.rollback import rollback, target_release
+from tests.unit.fleet_fakes import FakeFleet, fleet_run
 
 
 def state(**extra: Any) -> dict[str, Any]:
@@ -93,3 +94,43 @@ def test_the_pin_follows_when_all_hosts_went_back(
             rollback(run, say=said.append)
     assert data.read_text() == f'crm_version = "{pinned}"\n'
     assert told in "".join(said)
+
+
+def fleet_choice(states: dict[str, dict[str, Any]], to: str | None = None) -> dict[str, Roll]:
+    fleet = FakeFleet(len(states) - 1)
+    run = fleet_run(fleet, command="rollback", to=to)
+    run.rolls.clear()
+    fleet.on_state = lambda host, _payload: states[host]  # type: ignore[method-assign]
+    module.choose(run)
+    return {roll.host: roll for roll in run.rolls}
+
+
+SERVER = state(live_release="v1.1.0-bbbbbbbb")
+
+
+def test_nodes_follow_the_version_of_their_server() -> None:
+    node = state(live_release="v1.1.0-cccccccc", last_good="v1.1.0-bbbbbbbb")
+    found = fleet_choice({"server": SERVER, "node1": node})
+    assert found["server"].wanted == "v1.0.0-aaaaaaaa"
+    assert found["node1"].wanted == "v1.0.0-aaaaaaaa"
+
+
+def test_of_several_releases_of_that_version_the_last_good_one() -> None:
+    server = state(live_release="v1.2.0-eeeeeeee", last_good="v1.1.0-bbbbbbbb")
+    node = state(live_release="v1.2.0-ffffffff", last_good="v1.1.0-cccccccc")
+    there = state(live_release="v1.1.0-bbbbbbbb", last_good="v1.0.0-aaaaaaaa")
+    found = fleet_choice({"server": server, "node1": node, "node2": there})
+    assert found["node1"].wanted == "v1.1.0-cccccccc"
+    assert found["node2"].outcome == "in-sync"
+
+
+def test_a_node_that_never_had_it_is_left_for_the_next_deploy() -> None:
+    new = {"installed": True, "releases": [], "live_release": "v1.1.0-bbbbbbbb"}
+    found = fleet_choice({"server": SERVER, "node1": new})
+    assert (found["node1"].outcome, found["node1"].code) == ("skipped", 2)
+    assert "next deploy" in found["node1"].error
+
+
+def test_a_server_that_never_had_it_refuses() -> None:
+    with pytest.raises(Refused, match="no complete release"):
+        fleet_choice({"server": SERVER, "node1": SERVER}, to="v0.9.0")
