@@ -65,7 +65,8 @@ def registry_entries(
 ) -> list[Directory | File]:
     """Files docker reads for `registry` (host:port): `login` is user and password, `ca` PEM text.
 
-    They lie below /etc/stackpin, which must be there. The login's file is there without a login too, so that nobody's own one is ever used.
+    They lie below /etc/stackpin, which must be there. The login's file is there without a login
+    too, so that nobody's own one is ever used.
     """
     auths: dict[str, dict[str, str]] = {}
     if login is not None:
