@@ -36,7 +36,9 @@ def report(out: Output, run: Run) -> None:
             word = "refused, nothing was switched"
         release = roll.wanted if roll.confirmed else roll.now
         out.line(f"{roll.host} {roll.part}: {word} ({release or 'no release'})")
-        if roll.error and roll.code:
+        if roll.code == 2:
+            out.line(f"  {roll.error}".replace("\n", "\n  "))
+        elif roll.error and roll.code:
             gate = _gate(roll.detail)
             # The checks that follow say it in full.
             error = _short(roll.error) if gate else roll.error

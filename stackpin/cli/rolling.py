@@ -120,7 +120,8 @@ def conduct(
     report(out, run)
     if code == 2:
         away = ", ".join(dict.fromkeys(roll.host for roll in run.rolls if roll.code == 2))
-        out.note(f"still to be done on {away}: run the same command again when they answer")
+        again = f"stackpin deploy {target.inventory} {target.stack}"
+        out.note(f"still to be done on {away}: `{again}` does it once they answer")
     elif code:
         out.error(_summary(run), kind="Failed")
     elif all(roll.outcome == "in-sync" for roll in run.rolls):
