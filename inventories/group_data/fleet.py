@@ -10,13 +10,18 @@ import sys as _sys
 from stackpin.errors import StackpinError as _StackpinError
 from stackpin.lab import Lab as _Lab
 
-_registry = _Lab.load().registry
+_lab = _Lab.load()
+_registry = _lab.registry
+# This file is read for every inventory, also where no fleet runs.
+_address, _server = "docker.io", "server"
+_ca: str | None = None
+_operators: list[str] = []
 try:
     _address, _ca = _registry.address, str(_registry.ca)
-    _server = _Lab.load().host("server").address
+    _server = _lab.host("server").address
+    _operators = [f"{_lab.state().gateway}/32"]
 except _StackpinError:
-    # This file is read for every inventory, also where no fleet runs.
-    _address, _ca, _server = "docker.io", None, "server"
+    pass
 
 # The release server and nodes run.
 xingrin_version = "v1.1.0"
@@ -34,6 +39,8 @@ xingrin_postgres_image = f"{_address}/{_registry.namespace}/postgres:17"
 
 # Under this address nodes reach the server; it is in its certificate.
 xingrin_public_host = _server
+# This machine may ask the API too, beside the nodes.
+xingrin_allow = _operators
 
 # Only v1.6.0 changes tables, in a way its images do not find out by themselves.
 xingrin_schema_step = {"v1.6.0": ["python", "manage.py", "schema-step"]}
