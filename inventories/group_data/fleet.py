@@ -50,3 +50,5 @@ xingrin_gate = {"min_healthy": 8.0, "timeout": 60.0}
 xingrin_start_timeout = 60.0
 xingrin_min_disk_mb = 256
 xingrin_min_memory_mb = 64
+# The image of the lab's hosts comes with nginx.
+xingrin_listeners_allowed = ["22/tcp", "80/tcp"]

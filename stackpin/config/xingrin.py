@@ -13,6 +13,7 @@ from stackpin.config.hoststack import (
     Compose,
     Container,
     HostStack,
+    Listeners,
     Postgres,
     Redis,
     Schema,
@@ -20,11 +21,20 @@ from stackpin.config.hoststack import (
 from stackpin.config.xingrin_base import XingrinBase
 from stackpin.config.xingrin_images import NODE_ROLES
 
-__all__ = ["AGENT", "NETWORK", "SERVER_PORT", "XingrinBase", "XingrinServer", "XingrinWorker"]
+__all__ = [
+    "AGENT",
+    "NETWORK",
+    "REDIS_PORT",
+    "SERVER_PORT",
+    "XingrinBase",
+    "XingrinServer",
+    "XingrinWorker",
+]
 
 AGENT = "xingrin-agent"  # the container's name on server and nodes: the product stops it by name
 NETWORK = "xingrin_network"  # the product starts task containers in the network of this name
 SERVER_PORT = 8888
+REDIS_PORT = 6379
 
 
 class XingrinServer(XingrinBase):
@@ -45,6 +55,12 @@ class XingrinServer(XingrinBase):
         front = [*(["frontend"] if self.frontend else []), "agent"]
         return depend, [*front, *(["nginx"] if self.frontend or nodes else [])]
 
+    def published(self, front: Sequence[str]) -> list[str]:
+        """List the ports Docker publishes, with these services in front of the server."""
+        database = [f"{self.db_port}/tcp"] if self.local_database else []
+        edge = [f"{self.public_port}/tcp"] if "nginx" in front else []
+        return [*database, f"{REDIS_PORT}/tcp", *edge]
+
     def host_stack(
         self,
         resolve: Resolve | None = None,
@@ -64,6 +80,7 @@ class XingrinServer(XingrinBase):
         return HostStack(
             **self.shared_stack("xingrin-server"),
             kind="compose",
+            listeners=Listeners(allowed=sorted({*self.listeners_allowed, *self.published(front)})),
             overlap=self.overlap,
             checks=[c.as_json() for c in checks if c.where != "public"],
             env_files=["/etc/stackpin/xingrin-server/secrets.env"],
@@ -175,6 +192,7 @@ class XingrinWorker(XingrinBase):
         return HostStack(
             **self.shared_stack("xingrin-worker"),
             kind="container",
+            listeners=Listeners(allowed=sorted(self.listeners_allowed)),
             overlap=False,  # one node, one heartbeat: two agents would answer for each other
             container=Container(name=AGENT),
             env_files=["/etc/stackpin/xingrin-worker/node.env"],

@@ -8,7 +8,16 @@ from pydantic import Field
 
 from stackpin.config.checks import Check
 from stackpin.config.hoststack import Gate
-from stackpin.config.types import AbsPath, HostName, LocalPath, Model, Port, ReleaseTag, SecretRef
+from stackpin.config.types import (
+    AbsPath,
+    HostName,
+    Listener,
+    LocalPath,
+    Model,
+    Port,
+    ReleaseTag,
+    SecretRef,
+)
 from stackpin.config.xingrin_types import (
     DOCKER_HUB,
     ImageTag,
@@ -189,6 +198,12 @@ class NodeFields(Model):
 class RolloutFields(Model):
     """How a switch is judged, and what is kept."""
 
+    listeners_allowed: list[Listener] = Field(
+        default_factory=lambda: ["22/tcp"],
+        description="Ports which may listen on public addresses of server and nodes, beside those "
+        "the server publishes; any other is reported as drift.",
+        examples=[["22/tcp", "51820/udp"]],
+    )
     overlap: bool = Field(
         default=True,
         description="Run both servers during a switch. False stops the old before the new. "
