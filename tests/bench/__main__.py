@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from stackpin.lab import Lab
-from tests.bench import fleet_simulated, planning, switching
+from tests.bench import fleet_gap, fleet_simulated, planning, switching
 from tests.bench.fleet import INVENTORY, REPOSITORY, Bench
 
 PAGE = REPOSITORY / "docs" / "benchmarks.md"
@@ -40,10 +40,14 @@ def main() -> None:
             first = time.monotonic() - started
             plans = list(planning.measure(bench))
             switches = list(switching.measure(bench))
+        lab.down()
+        with tempfile.TemporaryDirectory(prefix="stackpin-bench-") as folder:
+            gaps = list(fleet_gap.measure(lab, Path(folder)))
         simulated = list(fleet_simulated.measure())
     finally:
         lab.down()
-    text = page(first, plans, switches) + "\n".join(["", *fleet_simulated.section(simulated)])
+    sections = [*fleet_gap.section(gaps), *fleet_simulated.section(simulated)]
+    text = page(first, plans, switches) + "\n".join(["", *sections])
     PAGE.write_text(text)
     print(PAGE.read_text())  # noqa: T201
 

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from stackpin.lab import Lab
 from stackpin.lab.prober import Probed, probing
-from tests.lab.project import REPOSITORY, clone, flags, run
+from tests.lab.project import clone, flags, run
+
+__all__ = ["Row", "measure", "section"]
 
 INVENTORY = "inventories/fleet"
 NODES = 2
@@ -147,7 +149,7 @@ def _compose(lab: Lab, version: str, words: str) -> None:
     )
 
 
-def page(rows: list[Row]) -> list[str]:
+def section(rows: list[Row]) -> list[str]:
     """Write the figures as Markdown lines."""
     lines = [
         "## The server's API during an update of the fleet",
@@ -166,6 +168,3 @@ def page(rows: list[Row]) -> list[str]:
             f"| {row.way} | {len(row.gaps)} | {row.requests:,} | {row.failed:,} | {gaps} |"
         )
     return [*lines, ""]
-
-
-__all__ = ["REPOSITORY", "Row", "measure", "page"]
