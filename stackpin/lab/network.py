@@ -7,11 +7,10 @@ from collections.abc import Iterable
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from filelock import FileLock
-
 from stackpin.errors import Refused
+from stackpin.lab import kernel
 from stackpin.lab.commands import run
-from stackpin.lab.paths import RUN_DIR, LabPaths
+from stackpin.lab.paths import LabPaths
 
 __all__ = [
     "choose_subnet",
@@ -24,8 +23,6 @@ __all__ = [
 ]
 
 CANDIDATES = [IPv4Network(f"10.87.{third}.0/24") for third in range(256)]
-FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
-FORWARDING_USERS = RUN_DIR / "ip_forward"
 
 
 def used_networks() -> list[IPv4Network]:
@@ -72,7 +69,7 @@ def network_up(paths: LabPaths, subnet: IPv4Network) -> None:
     address = f"{subnet.network_address + 1}/{subnet.prefixlen}"
     run("ip", "address", "replace", address, "dev", paths.bridge)
     run("ip", "link", "set", paths.bridge, "up")
-    _want_forwarding(paths.lab_id)
+    kernel.want(paths.lab_id)
     _remove_rules(paths.rule_comment)
     tag = ("-m", "comment", "--comment", paths.rule_comment)
     inside = str(subnet)
@@ -89,7 +86,7 @@ def network_down(paths: LabPaths) -> None:
         _remove_rules(paths.rule_comment)
     if Path("/sys/class/net", paths.bridge).exists():
         run("ip", "link", "delete", paths.bridge, "type", "bridge")
-    _release_forwarding(paths.lab_id)
+    kernel.release(paths.lab_id)
 
 
 def set_port(port: str, *, up: bool) -> None:
@@ -113,32 +110,3 @@ def _remove_rules(comment: str) -> None:
             words = shlex.split(rule)
             if words[0] == "-A" and comment in words:
                 _iptables("-t", table, "-D", *words[1:])
-
-
-def _want_forwarding(lab_id: str) -> None:
-    """Switch IP forwarding on, noting the value before the first lab and who needs it."""
-    with _forwarding_lock():
-        FORWARDING_USERS.mkdir(exist_ok=True)
-        before = FORWARDING_USERS / "before"
-        if not before.exists():
-            before.write_text(FORWARDING.read_text())
-        (FORWARDING_USERS / lab_id).touch()
-        FORWARDING.write_text("1\n")
-
-
-def _release_forwarding(lab_id: str) -> None:
-    """Put the value before the first lab back when the last lab goes."""
-    with _forwarding_lock():
-        before = FORWARDING_USERS / "before"
-        if not before.exists():
-            return
-        (FORWARDING_USERS / lab_id).unlink(missing_ok=True)
-        if list(FORWARDING_USERS.iterdir()) == [before]:
-            FORWARDING.write_text(before.read_text())
-            before.unlink()
-            FORWARDING_USERS.rmdir()
-
-
-def _forwarding_lock() -> FileLock:
-    RUN_DIR.mkdir(exist_ok=True, mode=0o700)
-    return FileLock(RUN_DIR / "network.lock")
