@@ -31,6 +31,8 @@ def deploy(out: Output, target: Target, asked: Asked, plan_file: Path | None) ->
       stackpin deploy inventories/prod site
       stackpin deploy inventories/prod site --plan plan.json
       stackpin deploy inventories/prod crm --yes --batch 1,25%,100% --reason 'new settings'
+      stackpin deploy inventories/prod xingrin --batch 1,10%,50%
+      stackpin deploy inventories/prod xingrin-worker --limit node7
     """
     from stackpin.rollout.performing import perform  # noqa: PLC0415 - see cli/__init__
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def workers() -> None:
-    """List, add, remove and update the worker nodes of XingRin.
+    """List, add, remove and update the nodes of XingRin.
 
     A node's state is computed from what runs on it and from its heartbeat at the server.
 

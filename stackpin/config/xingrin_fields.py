@@ -69,7 +69,8 @@ class ImageFields(Model):
     )
     registry_mirrors: list[MirrorUrl] = Field(
         default_factory=list,
-        description="Mirrors of docker.io, tried first by docker and by `stackpin versions`.",
+        description="Mirrors of docker.io: docker tries them first, Stackpin only when docker.io "
+        "does not answer.",
         examples=[["https://mirror.example.org"]],
     )
     redis_image: ImageTag = Field(
@@ -222,7 +223,8 @@ class RolloutFields(Model):
         description="The host goes back by itself unless confirmed in this many seconds.",
     )
     drain_seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = Field(
-        default=10.0, description="Seconds a container may take to stop."
+        default=10.0,
+        description="Seconds the old server's open connections are waited for before it stops.",
     )
     start_timeout: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = Field(
         default=120.0, description="Seconds until a server that does not listen has failed."
