@@ -102,7 +102,7 @@ class Docker:
         return "\n".join(item["Id"] for item in self.found.values())
 
     def container(self, _: str, *numbers: str) -> str:
-        return json.dumps([self.by_id(number) for number in numbers])
+        return json.dumps([i for i in self.found.values() if i["Id"] in numbers])
 
     def inspect(self, _: str, number: str) -> str:
         return str(self.by_id(number)["HostsPath"])
@@ -275,6 +275,19 @@ def test_a_foreign_agent_is_refused(stack: Stack, engine: Docker) -> None:
 
     with pytest.raises(HostError, match="not of compose project xingrin") as caught:
         compose.require_free(stack, "blue")
+
+    assert caught.value.kind == "refused"
+
+
+def test_a_foreign_project_of_our_name_is_refused(
+    stack: Stack, engine: Docker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(stack, "blue", "one")
+    compose.require_free(stack, "green")
+    monkeypatch.setattr(docker, "containers", lambda *_: [])  # none has our label
+
+    with pytest.raises(HostError, match=r"xingrin-redis-1.* not made by Stackpin") as caught:
+        compose.require_free(stack, "green")
 
     assert caught.value.kind == "refused"
 

@@ -218,7 +218,22 @@ def remove_stray(stack: Stack, declared: set[str]) -> None:
 
 
 def require_names(stack: Stack) -> None:
-    """Refuse when a foreign container holds a fixed name of ours."""
+    """Refuse when a foreign container holds a fixed name of ours, or is in our project.
+
+    Compose takes every container of its project's name for its own, and would replace it.
+    """
+    filters = f"--filter=label={PROJECT_LABEL}={project(stack)}"
+    ids = docker.docker("ps", "--all", "--quiet", "--no-trunc", filters).out.split()
+    ours = {item.id for item in docker.containers(stack)}
+    foreign = [item for number in ids if number not in ours for item in docker.by_id(number)]
+    if foreign:
+        names = ", ".join(item.name for item in foreign)
+        raise refused(
+            f"compose project {project(stack)}: found {names}, not made by Stackpin; compose would "
+            "replace them. Give the stack a project name of its own (xingrin_project), or save "
+            "their data and remove them",
+            containers=[item.name for item in foreign],
+        )
     name = str(settings(stack).get("agent_name") or "xingrin-agent")
     found = docker.by_name(name)
     if found is None:
