@@ -11,13 +11,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stackpin.config.xingrin import AGENT, NETWORK, REDIS_PORT, XingrinServer
+from stackpin.config.xingrin import AGENT, NETWORK, POSTGRES_PORT, REDIS_PORT, XingrinServer
 
 __all__ = ["BRIDGE", "REDIS_PORT", "text"]
 
 STACK = "xingrin-server"
 BRIDGE = "xingrin0"  # the network's interface on the host: a name the firewall can let through
-POSTGRES_PORT = 5432
 # The product's own name for the node on the server's host; under another it would be another node.
 LOCAL_NODE = "\u672c\u5730\u8282\u70b9"
 HEAD = "# Written by stackpin: one release of the server stack.\n"

@@ -73,7 +73,12 @@ def _member(other: Any) -> Member:  # noqa: ANN401 - pyinfra's host
         settings["xingrin-server"] = load(XingrinServer, "xingrin_", data, other.name)
     if WORKER_GROUP in other.groups:
         settings["xingrin-worker"] = load(XingrinWorker, "xingrin_", data, other.name)
-    return Member(tuple(other.groups), settings, str(data.get("ssh_hostname") or other.name))
+    return Member(
+        tuple(other.groups),
+        settings,
+        str(data.get("ssh_hostname") or other.name),
+        int(str(data.get("ssh_port") or 22)),
+    )
 
 
 def _resolved(name: str, address: str) -> set[str]:

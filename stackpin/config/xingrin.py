@@ -24,6 +24,7 @@ from stackpin.config.xingrin_images import NODE_ROLES
 __all__ = [
     "AGENT",
     "NETWORK",
+    "POSTGRES_PORT",
     "REDIS_PORT",
     "SERVER_PORT",
     "XingrinBase",
@@ -34,6 +35,7 @@ __all__ = [
 AGENT = "xingrin-agent"  # the container's name on server and nodes: the product stops it by name
 NETWORK = "xingrin_network"  # the product starts task containers in the network of this name
 SERVER_PORT = 8888
+POSTGRES_PORT = 5432
 REDIS_PORT = 6379
 
 

@@ -7,22 +7,30 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from stackpin.config.problems import Problem
-from stackpin.config.xingrin import XingrinBase, XingrinServer, XingrinWorker
+from stackpin.config.xingrin import (
+    POSTGRES_PORT,
+    REDIS_PORT,
+    XingrinBase,
+    XingrinServer,
+    XingrinWorker,
+)
 
 __all__ = ["SERVER_GROUP", "WORKER_GROUP", "Member", "node_address", "problems"]
 
 SERVER_GROUP, WORKER_GROUP = "xingrin", "workers"
 # Names that mean another machine on every machine: a node could not find the server by them.
 UNUSABLE = frozenset({"server", "localhost"})
+SSH = 22
 
 
 @dataclass(frozen=True)
 class Member:
-    """A host: its inventory groups, its settings by stack part, the address of its SSH."""
+    """A host: its inventory groups, its settings by stack part, address and port of its SSH."""
 
     groups: Sequence[str]
     settings: Mapping[str, object]
     address: str
+    ssh_port: int = SSH
 
     @property
     def server(self) -> XingrinServer | None:
@@ -51,6 +59,7 @@ def problems(hosts: Mapping[str, Member]) -> list[Problem]:
     return [
         *_one_server(servers),
         *_public_host({**servers, **nodes}, nodes),
+        *_public_port(hosts, servers),
         *_local_nodes(hosts, servers, nodes),
         *_agreeing(servers, nodes),
         *_twice(hosts, nodes),
@@ -83,6 +92,24 @@ def _public_host(
                 settings.public_host,
                 f"a name or address that the {len(nodes)} nodes of this inventory can reach",
                 "Set the server's address as its nodes see it.",
+            )
+
+
+def _public_port(
+    hosts: Mapping[str, Member], servers: Mapping[str, XingrinServer]
+) -> Iterator[Problem]:
+    """Find a port that is taken: the firewall would close SSH to all but the nodes."""
+    for name, settings in servers.items():
+        taken = {POSTGRES_PORT: "the database", REDIS_PORT: "the queue"}
+        taken |= {SSH: "SSH", hosts[name].ssh_port: "SSH"}
+        if settings.public_port in taken:
+            yield Problem(
+                "",
+                "xingrin_public_port",
+                name,
+                f"{settings.public_port}, the port of {taken[settings.public_port]}",
+                "a port of its own: the host's firewall lets only the nodes reach it",
+                "Choose another one, such as 8083.",
             )
 
 

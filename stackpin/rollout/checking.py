@@ -115,6 +115,7 @@ def _fleet_problems(inventory: Inventory, checked: Checked) -> list[Problem]:
             host.groups,
             checked.settings.get(host.name) or _beyond(host),
             str(host.data.get("ssh_hostname") or host.name),
+            int(host.data.get("ssh_port") or 22),
         )
     return xingrin_fleet.problems(members)
 

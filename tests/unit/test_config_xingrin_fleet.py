@@ -44,6 +44,14 @@ def test_a_node_on_the_servers_host():
     assert found(server=both) == [("group workers", "server")]
 
 
+@pytest.mark.parametrize(
+    ("port", "ssh"), [(22, 22), (2222, 2222), (22, 2222), (5432, 22), (6379, 22)]
+)
+def test_a_public_port_whose_firewall_would_shut_out_ssh(port, ssh):
+    hosts = {"server": Member(("xingrin",), {"xingrin-server": server(public_port=port)}, "a", ssh)}
+    assert found(**hosts) == [("xingrin_public_port", "server")]
+
+
 def test_nodes_that_disagree_with_the_server():
     told = problems({"server": head(), "n1": node("10.0.0.21", version="v1.1.0")})
     assert [(p.variable, p.found) for p in told] == [("xingrin_version", "v1.1.0")]
