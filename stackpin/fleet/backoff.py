@@ -44,7 +44,13 @@ class Failure:
 
     def left(self, now: float) -> float:
         """Return the seconds until the next try. A clock set back cannot prolong it."""
-        return min(max(0.0, self.until - now), LONGEST)
+        rest = self.until - now
+        # More than it ever was: the clock was set back, and nobody knows how long it has been.
+        return 0.0 if rest > _pause(self.failures) else max(0.0, rest)
+
+
+def _pause(failures: int) -> float:
+    return float(min(LONGEST, FIRST * 2 ** min(max(failures, 1) - 1, 20)))
 
 
 def target_of(want: Want) -> str:
@@ -55,8 +61,7 @@ def target_of(want: Want) -> str:
 def after(before: Failure | None, target: str, kind: str, error: str, now: float) -> Failure:
     """Return the record of a node that failed once more at `now` (Unix seconds)."""
     failures = before.failures + 1 if before and before.target == target else 1
-    wait = min(LONGEST, FIRST * 2 ** min(failures - 1, 20))
-    return Failure(target, failures, now + wait, kind, error[:400])
+    return Failure(target, failures, now + _pause(failures), kind, error[:400])
 
 
 def due(failure: Failure | None, target: str, now: float) -> bool:

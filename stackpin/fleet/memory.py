@@ -26,11 +26,16 @@ VERSION = 1
 
 @dataclass
 class Memory:
-    """Failures by node name, counts of outcomes, and when the last pass ended (Unix seconds)."""
+    """Failures by node name, counts of outcomes, and when the last pass ended (Unix seconds).
+
+    `updated` are the nodes the last pass updated: what to, and how they had failed before. A
+    restart forgets them.
+    """
 
     failures: dict[str, Failure] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
     last_pass: float | None = None
+    updated: dict[str, tuple[str, Failure | None]] = field(default_factory=dict)
 
     def keep(self, names: Iterator[str] | list[str] | tuple[str, ...]) -> None:
         """Forget nodes that are not in `names`: they left the fleet."""

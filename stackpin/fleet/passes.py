@@ -12,7 +12,7 @@ from stackpin.fleet.backoff import after, target_of
 from stackpin.fleet.decide import Decision, Policy, decide
 from stackpin.fleet.memory import Memory
 from stackpin.fleet.model import Fleet, Node, Observation, Outcome
-from stackpin.fleet.states import ONLINE, STATES
+from stackpin.fleet.states import ONLINE, STATES, judge
 
 __all__ = ["Pass", "one_pass"]
 
@@ -108,6 +108,7 @@ def one_pass(
         return Pass(begun, clock() - begun, error=str(error))
     target = target_of(seen.want)
     memory.keep([node.name for node in seen.nodes])
+    _still_different(memory, seen, target, clock())
     if stopping():
         policy = replace(policy, batch=0)
     decision = decide(seen, memory.failures, clock(), policy)
@@ -127,6 +128,21 @@ def one_pass(
     return Pass(begun, now - begun, seen, decision, outcomes, waits)
 
 
+def _still_different(memory: Memory, seen: Observation, target: str, now: float) -> None:
+    """Count an update that changed nothing as failed, or it would be made again without a pause."""
+    for node in seen.nodes:
+        to, before = memory.updated.get(node.name, ("", None))
+        if to != target or node.lease or node.run_open:
+            continue
+        judged = judge(seen.want, node, seen.ttl)
+        if judged.differs:
+            if before is not None:
+                memory.failures.setdefault(node.name, before)
+            error = f"was updated, and still is not what it should be: {judged.reason}"
+            _remember(memory, node.name, Outcome("failed", error), target, now)
+    memory.updated = {}
+
+
 def _update(fleet: Fleet, nodes: tuple[Node, ...]) -> dict[str, Outcome]:
     """Update `nodes`; each has an outcome afterwards, whatever happened."""
     try:
@@ -141,7 +157,7 @@ def _update(fleet: Fleet, nodes: tuple[Node, ...]) -> dict[str, Outcome]:
 def _remember(memory: Memory, name: str, outcome: Outcome, target: str, now: float) -> None:
     memory.tally.add(outcome.kind)
     if outcome.kind == "updated":
-        memory.failures.pop(name, None)
+        memory.updated[name] = target, memory.failures.pop(name, None)
     elif outcome.kind in BACKS_OFF:
         before = memory.failures.get(name)
         memory.failures[name] = after(before, target, outcome.kind, outcome.error, now)

@@ -120,6 +120,33 @@ def test_a_bad_version_stops_at_few_nodes_and_goes_on_when_it_is_replaced(tmp_pa
     assert run.go(900).exit_code() == 0
 
 
+def test_an_update_without_effect_is_no_storm(run):
+    update = run.fleet.update
+
+    def without_effect(nodes):
+        before = run.fleet.nodes["node002"]
+        found = update(nodes)
+        run.fleet.nodes["node002"] = before
+        return found
+
+    run.fleet.update = without_effect
+    run.fleet.pin(NEW)
+    run.go(3600)
+    assert 3 < len(run.tried("node002")) < 9
+    assert "still is not what it should be" in run.memory.failures["node002"].error
+    assert all(len(run.tried(f"node00{n}")) == 1 for n in (1, 3, 4, 5, 6))
+
+
+def test_a_clock_set_back_does_not_end_the_tries(run):
+    run.fleet.fails = lambda node, _version: "failed" if node.name == "node002" else ""
+    run.fleet.pin(NEW)
+    run.go(1000)
+    before = len(run.tried("node002"))
+    run.clock.now -= 86400
+    run.go(1000)
+    assert 0 < len(run.tried("node002")) - before < 8
+
+
 def test_failures_survive_a_restart(run):
     run.fleet.fails = lambda _node, _version: "failed"
     run.fleet.pin(NEW)
