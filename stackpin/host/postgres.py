@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stackpin.host import mutex, pointer, releases
+from stackpin.host import mutex, pointer, releases, room
 from stackpin.host.drivers import compose_services as services
 from stackpin.host.drivers import docker
 from stackpin.host.errors import HostError, failed, refused
@@ -27,6 +27,7 @@ from stackpin.host.system import Result
 __all__ = ["SCRATCH", "Postgres", "database_of", "fingerprint", "quoted", "scratch"]
 
 SCRATCH = "stackpin_scratch_"
+VOLUMES = Path("/var/lib/docker")
 ASK = 60.0  # seconds for one statement
 MOVE = 3600.0  # seconds a dump or a restore may take
 CONNECT = "10"  # seconds, for libpq
@@ -253,6 +254,8 @@ def scratch(database: Postgres, source: Path | None = None) -> Iterator[str]:
         for left in database.databases(SCRATCH):
             database.drop(left)
         name = SCRATCH + secrets.token_hex(6)
+        if source is not None:
+            _require_room(database)
         try:
             database.create(name)
             if source is not None:
@@ -260,6 +263,20 @@ def scratch(database: Postgres, source: Path | None = None) -> Iterator[str]:
             yield name
         finally:
             database.drop(name)
+
+
+def _require_room(database: Postgres) -> None:
+    """Refuse a copy that the disk below the live database cannot take: that one would stop."""
+    if database.service is None:
+        return  # its disk is not ours to see
+    size = int(database.psql(f"select pg_database_size({text(database.name)});")[0][0])
+    volumes = database.stack.at(VOLUMES)
+    room.require(volumes, size, f"a scratch copy of {database.place}")
+
+
+def text(value: str) -> str:
+    """Quote a text of SQL."""
+    return "'" + value.replace("'", "''") + "'"
 
 
 def fingerprint(columns: Mapping[str, Mapping[str, str]]) -> str:

@@ -11,7 +11,15 @@ from stackpin.host import journal, pointer, room, snapshot
 from stackpin.host.backup import backup
 from stackpin.host.drivers import driver
 from stackpin.host.errors import HostError, broken, failed, gate_failed, refused
-from stackpin.host.postgres import MAINTENANCE, Postgres, database_of, fingerprint, quoted
+from stackpin.host.postgres import (
+    MAINTENANCE,
+    VOLUMES,
+    Postgres,
+    database_of,
+    fingerprint,
+    quoted,
+    text,
+)
 from stackpin.host.progress import say
 from stackpin.host.stack import SLOTS, Stack
 from stackpin.host.waiting import Target, wait_healthy, wait_ready
@@ -20,7 +28,6 @@ __all__ = ["now", "perform", "require_room"]
 
 NEW, BEFORE = "stackpin_restoring_", "stackpin_before_"
 _CLIENTS = "from pg_stat_activity where datname in"
-VOLUMES = Path("/var/lib/docker")
 ATTEMPTS = 10  # clients of the database that come back at once are ended again
 
 
@@ -39,7 +46,7 @@ def require_room(stack: Stack) -> None:
     if database.service is None:
         return
     with contextlib.suppress(HostError):
-        size = int(database.psql(f"select pg_database_size({_text(database.name)});")[0][0])
+        size = int(database.psql(f"select pg_database_size({text(database.name)});")[0][0])
         room.require(stack.at(VOLUMES), 2 * size, "the restored database and a copy to compare")
 
 
@@ -105,7 +112,7 @@ def _database(stack: Stack) -> Postgres:
 
 def _swap(database: Postgres, name: str, aside: str, new: str) -> None:
     """Give `name` to the database `new` in one transaction; the one that had it becomes `aside`."""
-    both = f"({_text(name)}, {_text(new)})"
+    both = f"({text(name)}, {text(new)})"
     end = f"select count(pg_terminate_backend(pid, 2000)) {_CLIENTS} {both};"
     rename = (
         f"begin; alter database {quoted(name)} rename to {quoted(aside)}; "
@@ -162,7 +169,3 @@ def _put_back(
         )
     told = f"restore of {stack.name} failed, the previous database serves: {problem}"
     return gate_failed(told, **detail)
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
