@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ ATTEMPTS = 3
 PAUSE = 3.0
 ROOT = "/var/lib/docker"
 MIB = 1024 * 1024
+_DIGEST = re.compile(r"\b[0-9a-f]{12,}\b")
 # What a failed pull's message says, what that means, and what to do.
 _MEANING = (
     (
@@ -132,7 +134,8 @@ def _pull(reference: str, config: str) -> None:
 
 
 def _problem(reference: str, told: str) -> tuple[HostError, bool]:
-    lower = told.lower()
+    # Without digests: a 404 or a 429 among their digits says nothing.
+    lower = _DIGEST.sub("", told.lower())
     line = told.splitlines()[-1][:400] if told else ""
     for signs, meaning, remedy, again in _MEANING:
         if any(sign in lower for sign in signs):
@@ -158,7 +161,13 @@ def forget(references: Sequence[str]) -> list[str]:
     """Remove images nobody needs; one that a container still uses stays. Returns those gone."""
     gone = []
     for reference in references:
-        for name in (plain(reference), by_digest(reference)):
+        wanted, named = image(by_digest(reference)), image(plain(reference))
+        if wanted is None:
+            continue
+        names = [by_digest(reference)]
+        if named is not None and named["id"] == wanted["id"]:
+            names.insert(0, plain(reference))  # else the tag means somebody else's image
+        for name in names:
             if docker("image", "rm", name, check=False, timeout=120).ok:
                 gone.append(name)
     return gone

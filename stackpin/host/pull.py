@@ -20,6 +20,7 @@ from stackpin.host.stack import Stack
 
 __all__ = ["COMMANDS", "credentials"]
 
+PREFIX = "stackpin-docker-"
 HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
 HUB_KEY = "https://index.docker.io/v1/"  # the name docker has always kept its own registry under
 
@@ -74,8 +75,9 @@ def credentials(registry: Mapping[str, Any] | None) -> Iterator[str]:
     host = str(registry.get("host") or "docker.io")
     pair = f"{registry['username']}:{registry.get('password') or ''}"
     auth = base64.b64encode(pair.encode()).decode()
-    place = "/run" if os.access("/run", os.W_OK) else None
-    folder = Path(tempfile.mkdtemp(prefix="stackpin-docker-", dir=place))
+    place = Path("/run") if os.access("/run", os.W_OK) else Path(tempfile.gettempdir())
+    _sweep(place)
+    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=place))
     try:
         path = folder / "config.json"
         path.touch(mode=0o600)
@@ -84,6 +86,15 @@ def credentials(registry: Mapping[str, Any] | None) -> Iterator[str]:
         yield str(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(place: Path) -> None:
+    """Remove the logins that killed pulls left."""
+    for left in place.glob(f"{PREFIX}*-*"):
+        number = left.name.removeprefix(PREFIX).partition("-")[0]
+        mine = number.isdigit() and left.is_dir() and left.stat().st_uid == os.getuid()
+        if mine and not Path(f"/proc/{number}").exists():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 COMMANDS = {"pull": pull}

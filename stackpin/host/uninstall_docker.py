@@ -6,7 +6,7 @@ from stackpin.host import releases
 from stackpin.host.drivers import docker
 from stackpin.host.drivers.shared import halt
 from stackpin.host.errors import HostError, failed
-from stackpin.host.images import by_digest, present
+from stackpin.host.images import forget, present
 from stackpin.host.stack import Stack
 
 __all__ = ["listed", "remove"]
@@ -54,7 +54,6 @@ def remove(item: Item) -> bool:
         return True
     if "image" in item:
         # One that somebody else's container uses, or names otherwise, stays: that is fine.
-        for name in (docker.plain(item["image"]), by_digest(item["image"])):
-            docker.docker("image", "rm", name, check=False, timeout=120)
+        forget([item["image"]])
         return True
     return False

@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from stackpin.host.drivers import Driver
 from stackpin.host.errors import HostError
-from stackpin.host.images import repository
+from stackpin.host.images import forget, repository
 from stackpin.host.pull import credentials
 from stackpin.host.system import Result
 from tests.unit.fake_docker import NAME, STACK, DockerHost, digest
@@ -178,6 +179,7 @@ def test_somebody_elses_container_is_not_touched(ready: DockerHost) -> None:
         ("write /var/lib/docker/tmp/x: no space left on device", "disk"),
         ("toomanyrequests: You have reached your pull rate limit", "429"),
         ("dial tcp 10.0.0.5:5000: connect: connection refused", "does not answer"),
+        (f"reading sha256:404429{'a' * 58}: connection refused", "does not answer"),
     ],
 )
 def test_failed_pull_says_why(
@@ -213,6 +215,29 @@ def test_credentials_are_gone_afterwards() -> None:
         assert path.stat().st_mode & 0o777 == 0o600
         assert list(json.loads(path.read_text())["auths"]) == ["https://index.docker.io/v1/"]
     assert not path.parent.exists()
+
+
+def test_credentials_of_a_killed_pull_go_with_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stackpin.host.pull.os.access", lambda *_: False)
+    monkeypatch.setattr("stackpin.host.pull.tempfile.gettempdir", lambda: str(tmp_path))
+    for name in ("stackpin-docker-99999999-x", f"stackpin-docker-{os.getpid()}-x", "other-1-x"):
+        (tmp_path / name).mkdir()
+    with credentials({"username": "u", "password": "p"}):
+        pass
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["other-1-x", f"stackpin-docker-{os.getpid()}-x"]
+
+
+def test_a_tag_that_means_another_image_now_stays(host: DockerHost) -> None:
+    host.receive("old")
+    ref = f"reg/agent:old@{digest('old')}"
+    host.call("pull", images=[ref])
+    host.docker.images["id-old"].discard("reg/agent:old")
+    host.docker.images["other"] = {"reg/agent:old"}
+    assert forget([ref]) == [f"reg/agent@{digest('old')}"]
+    assert host.docker.images == {"other": {"reg/agent:old"}}
 
 
 def test_daemon_that_is_down_is_named(ready: DockerHost) -> None:
