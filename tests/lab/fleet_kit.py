@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from project import Project, Ran, flags
+from project import Project, Ran, flags, run
 
 from stackpin import lockfile
 from stackpin.lab import Lab
@@ -47,6 +47,10 @@ class Fleet(Project):
         return fleet
 
     # --- what an operator does
+
+    def program(self, argv: list[str]) -> Ran:
+        """Run a program; a fleet takes longer than one host."""
+        return run(argv, self.folder, self.ENVIRONMENT, timeout=900)
 
     def argv(self, command: str, stack: str, *words: str, **data: object) -> list[str]:
         argv = super().argv(command, stack, *words, **data)
