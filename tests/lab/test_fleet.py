@@ -55,8 +55,7 @@ def test_agents_run_with_exactly_the_contract_s_flags(fleet: Fleet):
         found = fleet.inspect(node)
         assert found["HostConfig"]["RestartPolicy"]["Name"] == "always"
         own = dict(entry.split("=", 1) for entry in found["Config"]["Env"])
-        base = fleet.inspect(node, found["Image"])["Config"]["Env"] or []
-        given = {k: v for k, v in own.items() if f"{k}={v}" not in base}
+        given = {name: own[name] for name in own if name not in {"PATH", "LANG"}}
         assert given == {
             "SERVER_URL": f"https://{fleet.host.address}:8083",
             "WORKER_ID": str(rows[node]["id"]),
