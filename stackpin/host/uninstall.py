@@ -12,7 +12,16 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from stackpin.host import nginx, runs, system, uninstall_docker, units
+from stackpin.host import (
+    nginx,
+    pointer,
+    postgres,
+    runs,
+    system,
+    uninstall_docker,
+    uninstall_firewall,
+    units,
+)
 from stackpin.host.backup import backup
 from stackpin.host.errors import HostError, refused
 from stackpin.host.progress import say
@@ -30,9 +39,9 @@ Item = dict[str, str]
 def uninstall_list(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
     """List what an uninstall would remove and what it would leave.
 
-    payload: {keep_backups: bool, default true}. Returns {remove: [{path|unit|user|container|image,
-    why}], keep: [{path, why}], sha256}; sha256 is what `uninstall` wants as `expect`. A directory
-    that holds something kept is listed entry by entry.
+    payload: {keep_backups: bool, default true}. Returns {remove: [{path|unit|user|container|image|
+    table, why}], keep: [{path, why}], sha256}; sha256 is what `uninstall` wants as `expect`. A
+    directory that holds something kept is listed entry by entry.
     """
     keep_backups = bool(payload.get("keep_backups", True))
     keep = _keep(stack, keep_backups)
@@ -96,7 +105,7 @@ def _units(stack: Stack) -> list[Item]:
     boot = f"stackpin-boot@{stack.name}.service"
     if os.path.lexists(stack.at(f"/etc/systemd/system/multi-user.target.wants/{boot}")):
         found.append({"unit": boot, "why": "starts the stack at boot"})
-    return found + uninstall_docker.listed(stack)
+    return [*found, *uninstall_docker.listed(stack), *uninstall_firewall.listed(stack)]
 
 
 def _paths(stack: Stack, keep_backups: bool) -> list[tuple[Path, str]]:
@@ -134,6 +143,11 @@ def _paths(stack: Stack, keep_backups: bool) -> list[tuple[Path, str]]:
 
 def _keep(stack: Stack, keep_backups: bool) -> list[Item]:
     found: list[Item] = []
+    if stack.postgres.get("service"):
+        # The volume stays, and opens with the password of its first start only.
+        why = "opens the database, whose volume stays"
+        paths = [str(path) for path in map(stack.at, stack.env_files) if path.is_file()]
+        found += [{"path": path, "why": why} for path in paths]
     if stack.repo_root and stack.at(stack.repo_root).exists():
         path = str(stack.at(stack.repo_root))
         found.append({"path": path, "why": "the publish repository is yours"})
@@ -184,12 +198,24 @@ def _others(stack: Stack) -> list[str]:
 
 
 def _last_backup(stack: Stack, payload: dict[str, Any]) -> str | None:
-    if not payload.get("keep_backups", True) or not stack.installed or not stack.database:
+    if not payload.get("keep_backups", True) or not stack.installed:
         return None
-    if not stack.at(stack.database).is_file():
+    if not (_has_database_file(stack) or _has_postgres(stack)):
         return None
     made = backup(stack, {"reason": "before uninstall", "who": payload.get("who")})
     return str(made["id"])
+
+
+def _has_database_file(stack: Stack) -> bool:
+    return bool(stack.database) and stack.at(str(stack.database)).is_file()
+
+
+def _has_postgres(stack: Stack) -> bool:
+    """Tell whether a database runs that something was deployed with; a stopped one stays whole."""
+    if not stack.postgres or pointer.live_release(stack) is None:
+        return False
+    database = postgres.database_of(stack)
+    return database is not None and database.present()
 
 
 def _remove(item: Item) -> None:
@@ -202,7 +228,7 @@ def _remove(item: Item) -> None:
     if "user" in item:
         system.run(["userdel", item["user"]])
         return
-    if uninstall_docker.remove(item):
+    if uninstall_docker.remove(item) or uninstall_firewall.remove(item):
         return
     path = Path(item["path"])
     if path.is_dir() and not path.is_symlink():
