@@ -212,6 +212,15 @@ def test_the_way_back_starts_the_old_container_as_it_is(stack: Stack, engine: Do
     assert engine.found["nginx"]["Config"]["Labels"][services.HASH_LABEL] == "nginx-one"
 
 
+def test_the_way_back_brings_up_what_the_server_needs(stack: Stack, engine: Docker) -> None:
+    serve(stack, "blue", "one")
+    engine.found["redis"]["State"]["Status"] = "exited"
+
+    compose.front(stack, "blue")
+
+    assert engine.found["redis"]["State"]["Status"] == "running"
+
+
 def test_a_second_front_changes_nothing(stack: Stack, engine: Docker) -> None:
     serve(stack, "blue", "one")
     before, engine.calls = json.dumps(engine.found), []

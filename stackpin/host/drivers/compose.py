@@ -169,6 +169,8 @@ def front(stack: Stack, slot: str) -> None:
     answer until everything in front knows the wanted one only; then the other stops.
     """
     release = services.linked(stack, slot)
+    # A run killed while a database was made anew leaves none; also the way back comes by here.
+    _dependencies(stack, release, recreate=False)
     _ready(stack, slot)
     before = services.running(stack)
     services.policy("always", [before[services.of_slot(stack, slot)]])
