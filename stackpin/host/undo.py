@@ -17,7 +17,7 @@ from stackpin.host.errors import HostError
 from stackpin.host.mutex import mutex
 from stackpin.host.progress import say
 from stackpin.host.stack import Stack
-from stackpin.host.waiting import Target, check_once, wait_ready
+from stackpin.host.waiting import Target, check_once, process_trouble, wait_ready
 
 __all__ = ["clear_pending", "settle_confirmed", "undo"]
 
@@ -124,9 +124,15 @@ def _prove_old(stack: Stack, run: Run) -> tuple[bool, bool]:
         return False, False
     _front_old(stack, run)
     where = {"host"} if stack.is_static else {"slot"}
-    deadline = time.monotonic() + PROOF_SECONDS
+    deadline, passes = time.monotonic() + PROOF_SECONDS, 0
+    # Without a port running is all there is to see: once says little of what crashes in a moment.
+    portless = stack.kind == "container"
+    wanted = stack.gate.consecutive if portless else 1
     while True:
-        if check_once(target, where)["passed"]:
+        good = check_once(target, where)["passed"]
+        good = good and not (portless and process_trouble(target))
+        passes = passes + 1 if good else 0
+        if passes >= wanted:
             return True, True
         if time.monotonic() > deadline:
             return True, False

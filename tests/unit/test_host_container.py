@@ -97,6 +97,21 @@ def test_crashing_image_leaves_the_old_one(host: DockerHost, overlap: bool) -> N
     assert host.only("old")
 
 
+def test_an_old_agent_that_keeps_dying_is_no_proof(
+    host: DockerHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.install(overlap=False)
+    host.call("rollout", release=host.receive("old"))
+    host.receive("new")
+    host.docker.crashing.add("id-new")
+    monkeypatch.setattr("stackpin.host.undo.PROOF_SECONDS", 0)
+    monkeypatch.setattr("stackpin.host.undo.process_trouble", lambda _: "it was restarted")
+    with pytest.raises(HostError) as failed:
+        host.call("rollout", release="new")
+    assert failed.value.kind == "broken"
+    assert host.call("state")["run"]["proven"] is False
+
+
 @pytest.mark.parametrize("overlap", [True, False])
 @pytest.mark.parametrize("after", ["recover", "boot"])
 def test_killed_at_every_step(ready: DockerHost, overlap: bool, after: str) -> None:

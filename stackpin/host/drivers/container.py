@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from typing import Any
 
 from stackpin.host import releases, slots
@@ -145,14 +146,14 @@ def stop(stack: Stack, *slots: str) -> None:
     """Stop the slots' containers and keep them."""
     for container in containers(stack):
         if container.slot in slots:
-            halt(container)
+            halt(container, _patience(stack))
 
 
 def remove(stack: Stack, slot: str) -> None:
     """Remove the slot's container, and any a killed run left in its place."""
     for container in containers(stack, slot):
         if container.state == "running":
-            halt(container)
+            halt(container, _patience(stack))
         docker("rm", "--force", "--volumes", container.id, timeout=60)
 
 
@@ -174,7 +175,11 @@ def front(stack: Stack, slot: str) -> None:
         docker("rename", own.id, name)
     _keep_alive(stack, own)
     for item in others:
-        halt(item)
+        halt(item, _patience(stack))
+
+
+def _patience(stack: Stack) -> int:
+    return max(1, math.ceil(stack.drain_seconds))
 
 
 def address(stack: Stack, slot: str) -> tuple[str, int] | None:  # noqa: ARG001
