@@ -208,7 +208,8 @@ class _Address:
             headers["Authorization"] = known
         answer = self._transport.ask(method, url, ref, headers, until)
         asked = answer.headers.get("www-authenticate", "")
-        if answer.status == 401 and asked:
+        # Only the registry itself says where the password goes, not whom it sends us to.
+        if answer.status == 401 and asked and self._transport.same_origin(answer.url):
             headers["Authorization"] = self._authorizer.answer(asked, repository, ref)
             answer = self._transport.ask(method, url, ref, headers, until)
         return self._judged(answer, ref)

@@ -184,6 +184,23 @@ def test_redirects_take_no_password_elsewhere(fake: FakeRegistry, tmp_path: Path
             registry.resolve(REPO, TAG)
 
 
+def test_a_redirect_cannot_ask_for_the_password(fake: FakeRegistry, tmp_path: Path) -> None:
+    fake.push(REPO, TAG)
+    with serving(tmp_path / "other") as other:
+        other.blobs = fake.blobs
+        other.login, other.bearer = ("lab", PASSWORD), True  # its token server would get it
+        both = tmp_path / "both.crt"
+        both.write_bytes(
+            b"".join((tmp_path / f"{n}/ca.crt").read_bytes() for n in ("registry", "other"))
+        )
+        fake.redirect = f"https://{other.address}"
+        registry = client(fake, tmp_path, ca=str(both), username="lab", password=PASSWORD)
+        with pytest.raises(Unauthorized):
+            registry.resolve(REPO, TAG)
+        assert other.seen
+        assert all(given is None for _, _, given in other.seen)
+
+
 def test_mirrors(fake: FakeRegistry, tmp_path: Path) -> None:
     here = fake.push(REPO, TAG, "here")
     with serving(tmp_path / "mirror") as mirror:
