@@ -25,14 +25,13 @@ def go_back(run: Run, roll_out: RollOut) -> None:
     that served nothing before stays, and so does one whose way back fails: both are said.
     """
     done = [roll for roll in run.rolls if roll.confirmed and roll.outcome == "serving"]
-    for roll in [roll for roll in done if roll.now is None]:
-        run.notes.append(
-            f"{roll.host} {roll.part}: stays on {roll.wanted}: it served nothing before"
-        )
+    for roll in [roll for roll in done if not _left_something(roll)]:
+        why = "it served nothing before" if roll.now is None else "it served that before, too"
+        run.notes.append(f"{roll.host} {roll.part}: stays on {roll.wanted}: {why}")
     back = {
         (roll.host, roll.part): Roll(roll.host, roll.part, roll.wanted, roll.now)
         for roll in done
-        if roll.now is not None
+        if _left_something(roll)
     }
     if not back:
         return
@@ -61,8 +60,13 @@ def go_back(run: Run, roll_out: RollOut) -> None:
     finally:
         run.notes += way.notes
         for roll in done:
-            if roll.now is not None:
+            if _left_something(roll):
                 _fold(roll, back[roll.host, roll.part])
+
+
+def _left_something(roll: Roll) -> bool:
+    """Tell whether a host served another release before this run."""
+    return roll.now is not None and roll.now != roll.wanted
 
 
 def _fold(roll: Roll, way: Roll) -> None:

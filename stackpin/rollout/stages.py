@@ -18,6 +18,8 @@ __all__ = ["ROLLING", "SWITCHING", "Stage"]
 
 MARGIN = 60.0
 BACKUP_TIMEOUT = 1800.0
+# A declared step is tried on a restored copy of the database, then run on the live one.
+TABLES_TIMEOUT = 1800.0
 # Seconds the guard must still have when public checks stop, so that confirming is in time.
 CONFIRM_RESERVE = 8.0
 
@@ -101,7 +103,8 @@ def switch(run: Run, rolls: Sequence[Roll]) -> dict[str, Exception]:
     """Arm the guard and send traffic to the new slot."""
 
     def one(roll: Roll) -> None:
-        answer = _call(run, roll, "switch", timeout=MARGIN)
+        # Where a container goes, it goes within the drain time.
+        answer = _call(run, roll, "switch", timeout=MARGIN + _host_stack(run, roll).drain_seconds)
         roll.token = answer.get("token")
         # Our own clock, started before the answer is used: the host's may differ.
         roll.deadline = time.monotonic() + float(
@@ -232,9 +235,10 @@ def _host_stack(run: Run, roll: Roll) -> HostStack:
 def _timeout(stack: HostStack, command: str) -> float:
     """Seconds to wait for a stage: what the host allows itself, and a margin."""
     gate_time = stack.gate.settle + max(stack.gate.timeout, stack.gate.min_healthy)
+    tables = TABLES_TIMEOUT if stack.tables and stack.tables.command else 0.0
     needs = {
-        "rehearse": stack.start_timeout + gate_time + 2 * MARGIN,
-        "start": stack.start_timeout + MARGIN,
+        "rehearse": stack.start_timeout + gate_time + 2 * MARGIN + tables,
+        "start": stack.start_timeout + MARGIN + tables,
         "gate": gate_time + MARGIN,
         "probe": gate_time + MARGIN,
         "retire": stack.drain_seconds + 2 * MARGIN,

@@ -114,6 +114,19 @@ def test_a_host_without_a_past_stays_and_says_so() -> None:
     assert exit_code(run) == 4
 
 
+def test_what_was_made_anew_has_nothing_to_go_back_to() -> None:
+    fleet = FakeFleet(2)
+    fleet.fail["node2", "gate"] = sick("node2")
+    run = fleet_run(fleet)
+    for roll in run.rolls:
+        if roll.host == "node1":
+            roll.now, roll.anew = roll.wanted, True
+    roll_out(run)
+    assert outcomes(run) == {"server": "rolled-back", "node1": "serving", "node2": "rolled-back"}
+    assert any("node1" in note and "served that before" in note for note in run.notes)
+    assert exit_code(run) == 4
+
+
 def test_a_way_back_that_fails_is_told_with_5(monkeypatch: pytest.MonkeyPatch) -> None:
     fleet = FakeFleet(2)
     fleet.fail["node2", "gate"] = sick("node2")
