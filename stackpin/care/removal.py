@@ -96,4 +96,8 @@ def _subject(item: Mapping[str, Any]) -> str:
     for kind in ("path", "unit", "user", "container", "image", "table"):
         if item.get(kind):
             return str(item[kind]) if kind == "path" else f"{kind} {item[kind]}"
+    if item.get("container"):
+        return f"container {item['container']} {str(item.get('id', ''))[:12]}"
+    if item.get("image"):
+        return f"image {str(item['image']).partition('@')[0]}"
     return str(item)
