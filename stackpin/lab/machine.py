@@ -30,6 +30,8 @@ __all__ = ["Machine"]
 
 READY_SECONDS = 90.0
 REBOOT_SECONDS = 30.0
+# Said by every nspawn that ends where /run is no tmpfs, whatever it ends for.
+NOISE = "Attempted to remove disk file system"
 NETWORK = """\
 [Match]
 Name=host0
@@ -176,7 +178,8 @@ class Machine:
             lines = self.names.console.read_text(errors="replace").splitlines()
         except FileNotFoundError:
             lines = []
-        return "\n".join([*lines[-8:], f"All of it: {self.names.console}"])
+        told = [line for line in lines if NOISE not in line]
+        return "\n".join([*told[-8:], f"All of it: {self.names.console}"])
 
     def kill(self) -> None:
         """Pull the plug: every process of the host is gone when this returns."""

@@ -13,6 +13,8 @@ from stackpin.care import follow
 from stackpin.lab import Lab
 from tests.lab.container_kit import NAME, PROGRAM, SECRET, STACK, FailedError, Node
 
+AT_ONCE = {"settle": 0, "min_healthy": 0.2, "interval": 0.1, "consecutive": 1, "timeout": 20.0}
+
 
 @pytest.fixture(scope="module")
 def node(lab: Lab) -> Iterator[Node]:
@@ -89,13 +91,14 @@ def test_changed_worker_id_makes_the_container_anew(node: Node) -> None:
 
 @pytest.mark.parametrize("overlap", [True, False])
 def test_killed_before_each_docker_command(node: Node, overlap: bool) -> None:
-    node.configure(overlap=overlap)
+    node.configure(overlap=overlap, gate=AT_ONCE, heartbeat_seconds=0)
     base(node)
     died, live, other = [], "v1.1.0", "v1.2.0"
+    releases = {version: node.receive(version) for version in (live, other)}
     for step in range(1, 20):
         node.sh(f"echo {step} > /run/die; rm -f /run/died")
         try:
-            node.rollout(other)
+            node.call("rollout", release=releases[other], who="test")
         except AssertionError:
             died.append(node.sh("cat /run/died").split()[0])
             running = [row for row in node.containers().values() if row[0] == "running"]

@@ -1,8 +1,14 @@
 """What every unit test may count on."""
 
+import os
 import resource
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+MEMORY = Path("/dev/shm")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -14,3 +20,17 @@ def many_files() -> None:
     """
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+@pytest.fixture
+def memory_path(tmp_path: Path) -> Iterator[Path]:
+    """A directory in memory where there is one, else tmp_path; gone after the test.
+
+    The crash tests replace some ten thousand small files, which a disk with other writers makes
+    them wait for.
+    """
+    where = MEMORY if os.access(MEMORY, os.W_OK) else tmp_path
+    with tempfile.TemporaryDirectory(
+        prefix="stackpin-", dir=where, ignore_cleanup_errors=True
+    ) as made:
+        yield Path(made)

@@ -19,8 +19,8 @@ from tests.unit.fake_docker import NAME, STACK, DockerHost, digest
 
 
 @pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DockerHost:
-    one = DockerHost(tmp_path, monkeypatch)
+def host(memory_path: Path, monkeypatch: pytest.MonkeyPatch) -> DockerHost:
+    one = DockerHost(memory_path, monkeypatch)
     one.install()
     return one
 
@@ -156,10 +156,10 @@ def test_killed_going_back(ready: DockerHost, step: int) -> None:
 
 
 def test_killed_first_install_leaves_nothing_or_everything(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    memory_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for step in range(1, 400, 7):
-        host = DockerHost(tmp_path / str(step), monkeypatch)
+        host = DockerHost(memory_path / str(step), monkeypatch)
         host.install()
         host.receive("old")
         if not host.killed_after(step, "rollout", release="old"):

@@ -17,12 +17,12 @@ STRIDES = {"recover": (1, 1), "guard": (1, 3), "boot": (2, 3), "rollout": (3, 3)
 
 
 @pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
-    return Host(tmp_path, monkeypatch)
+def host(memory_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    return Host(memory_path, monkeypatch)
 
 
-def steps_of_rollout(tmp_path: Path, patch: pytest.MonkeyPatch, **settings: Any) -> int:
-    host = Host(tmp_path / "count", patch)
+def steps_of_rollout(memory_path: Path, patch: pytest.MonkeyPatch, **settings: Any) -> int:
+    host = Host(memory_path / "count", patch)
     host.install(**settings)
     for release in ("old", "new"):
         host.receive(release)
@@ -53,14 +53,16 @@ def judged(host: Host) -> None:
 
 
 @pytest.mark.parametrize("how", ["recover", "guard", "boot", "rollout"])
-def test_killed_before_each_step(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    total = steps_of_rollout(tmp_path, monkeypatch)
+def test_killed_before_each_step(
+    how: str, memory_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    total = steps_of_rollout(memory_path, monkeypatch)
     assert 40 < total < MOST_STEPS
     seen = set()
     first, stride = STRIDES[how]
     for step in range(first, total + 1, stride):
         with monkeypatch.context() as patch:
-            host = Host(tmp_path / f"{how}-{step}", patch)
+            host = Host(memory_path / f"{how}-{step}", patch)
             host.install()
             host.receive("old")
             host.call("rollout", release="old")
@@ -100,12 +102,12 @@ def come_back(host: Host, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["recover", "boot"])
 def test_killed_while_taking_back(
-    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    how: str, memory_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The revert itself is killed before each of its steps, then done again by another one."""
     for step in range(1, 30):
         with monkeypatch.context() as patch:
-            host = Host(tmp_path / f"{how}-{step}", patch)
+            host = Host(memory_path / f"{how}-{step}", patch)
             host.install()
             host.receive("old")
             host.call("rollout", release="old")
@@ -125,11 +127,11 @@ def test_killed_while_taking_back(
 
 @pytest.mark.parametrize("how", ["recover", "boot"])
 def test_killed_first_install_leaves_nothing_running(
-    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    how: str, memory_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for step in range(1, MOST_STEPS):
         with monkeypatch.context() as patch:
-            host = Host(tmp_path / f"{how}-{step}", patch)
+            host = Host(memory_path / f"{how}-{step}", patch)
             host.install()
             host.receive("new")
             killed = host.killed_after(step, "rollout", release="new", run="first")
@@ -148,11 +150,11 @@ def test_killed_first_install_leaves_nothing_running(
 
 @pytest.mark.parametrize("how", ["recover", "guard", "boot"])
 def test_one_at_a_time_stack_is_guarded_from_the_stop_on(
-    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    how: str, memory_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for step in range(STRIDES[how][0], MOST_STEPS, STRIDES[how][1]):
         with monkeypatch.context() as patch:
-            host = Host(tmp_path / f"{how}-{step}", patch)
+            host = Host(memory_path / f"{how}-{step}", patch)
             host.install(overlap=False, rehearsal=False)
             host.receive("old")
             host.call("rollout", release="old")

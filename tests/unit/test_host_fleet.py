@@ -255,5 +255,5 @@ def test_programs_are_spoken_with_and_streamed(tmp_path: Path) -> None:
 
 def test_a_login_where_no_postgresql_is(server: Server) -> None:
     number = int(server.server_address[1])
-    assert "no PostgreSQL answers" in str(login("127.0.0.1", number, "d", "u", "p"))
+    assert "no PostgreSQL answers" in str(login("127.0.0.1", number, "d", "u", "p", timeout=0.3))
     assert "no PostgreSQL answers" in str(login("127.0.0.1", 9, "d", "u", "p"))
