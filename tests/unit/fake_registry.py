@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -139,8 +140,12 @@ def serving(folder: Path) -> Iterator[FakeRegistry]:
     )
     fake.address = f"127.0.0.1:{server.server_address[1]}"
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    # requests reads its bundle for every connection: here one stranger's certificate, not hundreds.
+    bundle, _ = certificate(folder / "stranger")
     try:
-        yield fake
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+            yield fake
     finally:
         server.shutdown()
         server.server_close()
