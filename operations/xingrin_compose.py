@@ -50,6 +50,8 @@ def text(
     }
     services |= {name: makers[name]() for name in [*depend, *front]}
     document: dict[str, Any] = {
+        # Kept with the release: a host goes back to one that consists of other services, too.
+        "x-stackpin": {"depend": depend, "front": front},
         "services": services,
         "networks": {
             NETWORK: {

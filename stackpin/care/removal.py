@@ -93,7 +93,7 @@ def _clear_lock(session: Session, host: str, part: str) -> None:
 
 
 def _subject(item: Mapping[str, Any]) -> str:
-    for kind in ("path", "unit", "user", "container", "image", "table"):
+    for kind in ("path", "unit", "user", "table"):
         if item.get(kind):
             return str(item[kind]) if kind == "path" else f"{kind} {item[kind]}"
     if item.get("container"):

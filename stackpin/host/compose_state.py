@@ -52,10 +52,11 @@ def _hashes(stack: Stack) -> dict[str, str]:
 
 
 def _expected(stack: Stack) -> list[str]:
-    if pointer.live_release(stack) is None:
+    release = pointer.live_release(stack)
+    if release is None:
         return []
     live = services.of_slot(stack, slots.live_slot(stack))
-    return [live, *services.depend(stack), *services.front(stack)]
+    return [live, *services.depend(stack, release), *services.front(stack, release)]
 
 
 def findings(stack: Stack, *, busy: bool) -> list[Finding]:
@@ -69,10 +70,11 @@ def findings(stack: Stack, *, busy: bool) -> list[Finding]:
         return []
     found = services.running(stack)
     told: list[Finding] = []
-    for name in (*services.depend(stack), *services.front(stack)):
+    around = (*services.depend(stack, release), *services.front(stack, release))
+    for name in around:
         told += _service(stack, name, found.get(name))
     slot_services = {services.of_slot(stack, slot) for slot in SLOTS}
-    known = {*services.depend(stack), *services.front(stack), *slot_services}
+    known = {*around, *slot_services}
     told += [
         Finding(
             "container-stray",

@@ -217,6 +217,9 @@ _PSQL = ("--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--field-separ
          "--set=ON_ERROR_STOP=1", "--no-password")  # fmt: skip
 
 
+_VARIABLES = {"host": "DB_HOST", "port": "DB_PORT", "name": "DB_NAME", "user": "DB_USER"}
+
+
 def database_of(
     stack: Stack, release: str | None = None, given: Mapping[str, Any] | None = None
 ) -> Postgres | None:
@@ -231,6 +234,14 @@ def database_of(
     env = releases.environment(stack, release, None) if release else {}
     images = releases.about(stack, release).get("images") or {} if release else {}
     image = settings.get("image") or images.get("postgres")
+    if release and not given and env.get("DB_HOST"):
+        # A release says which database is its own; stack.json, which one the next will have.
+        host = env["DB_HOST"]
+        settings = {
+            **settings,
+            "service": host if host in services.depend(stack, release) else None,
+            **{key: env[name] for key, name in _VARIABLES.items() if env.get(name)},
+        }
     return Postgres(
         stack=stack,
         service=settings.get("service") or None,

@@ -99,7 +99,7 @@ def _same(stack: Stack, release: str, found: Container) -> bool:
 
 def _dependencies(stack: Stack, release: str, *, recreate: bool) -> None:
     """Bring up database and Redis; compose recreates one only when its own part changed."""
-    names = services.depend(stack)
+    names = services.depend(stack, release)
     found = services.running(stack)
     good = all(services.healthy(found, name) for name in names)
     if not names or (good and not recreate):
@@ -177,7 +177,7 @@ def front(stack: Stack, slot: str) -> None:
     hashes = services.hashes(stack, release)
     stale = [
         name
-        for name in services.front(stack)
+        for name in services.front(stack, release)
         if not services.healthy(before, name)
         or services.config_hash(before[name]) != hashes.get(name)
     ]
@@ -252,7 +252,8 @@ def changed(stack: Stack, slot: str, release: str) -> list[str]:
     """Name the services that do not run as the release says: ["nginx", "server-blue"]."""
     found = services.running(stack)
     hashes = services.hashes(stack, release)
-    names = [services.of_slot(stack, slot), *services.depend(stack), *services.front(stack)]
+    around = (*services.depend(stack, release), *services.front(stack, release))
+    names = [services.of_slot(stack, slot), *around]
     return [
         name
         for name in names

@@ -21,6 +21,7 @@ from stackpin.host.system import Result
 __all__ = ["FILE", "compose", "running", "up"]
 
 FILE = "compose.yml"
+OWN = "x-stackpin"  # our part of that file, which compose leaves alone
 PROJECT_LABEL = "com.docker.compose.project"
 HASH_LABEL = "com.docker.compose.config-hash"
 UP = 300.0  # seconds compose may take to start services whose images are here
@@ -48,14 +49,24 @@ def port(stack: Stack) -> int:
     return int(settings(stack).get("port") or 8888)
 
 
-def depend(stack: Stack) -> list[str]:
-    """List the services a server needs: started first, and left alone by a switch."""
-    return [str(name) for name in settings(stack).get("depend") or []]
+def depend(stack: Stack, release: str) -> list[str]:
+    """List the services a release's server needs: started first, and left alone by a switch."""
+    return _names(stack, release, "depend")
 
 
-def front(stack: Stack) -> list[str]:
-    """List the services in front of the server, renewed at a switch."""
-    return [str(name) for name in settings(stack).get("front") or []]
+def front(stack: Stack, release: str) -> list[str]:
+    """List the services in front of a release's server, renewed at a switch."""
+    return _names(stack, release, "front")
+
+
+def _names(stack: Stack, release: str, kind: str) -> list[str]:
+    """Read what the release's own file says: a host goes back to one with other services, too."""
+    said: Mapping[str, Any] = settings(stack)
+    with contextlib.suppress(OSError, ValueError):
+        text = (stack.release_dir(release) / FILE).read_text(encoding="utf-8")
+        lines = [line for line in text.splitlines() if not line.startswith("#")]
+        said = json.loads("\n".join(lines)).get(OWN) or said
+    return [str(name) for name in said.get(kind) or []]
 
 
 def linked(stack: Stack, slot: str) -> str:
