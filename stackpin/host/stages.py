@@ -40,7 +40,8 @@ def begin(stack: Stack, payload: Payload) -> Payload:
     begin {run, release, who, reason, mode: operator|self, command, rehearse?, min_healthy?,
     lock_token?} -> {run: {...}, first, from, slot, recovered: {...}|null}. rehearse and
     min_healthy (seconds) override the stack's settings. Raises HostError(refused): another run is
-    open, the release is not on this host, operator mode without a lease.
+    open, the release is not on this host, operator mode without a lease, or somebody else's
+    container has a name of ours.
     """
     run_id, release = str(payload.get("run") or ""), str(payload.get("release") or "")
     mode = payload.get("mode") or "operator"
@@ -55,6 +56,8 @@ def begin(stack: Stack, payload: Payload) -> Payload:
         first = pointer.live_release(stack) is None
         live = pointer.live_slot(stack)
         to_slot = live if live is None or first else slots.other(live)
+        if stack.uses_images:
+            driver(stack).require_free(stack, str(to_slot))
         options = {key: payload.get(key) for key in ("rehearse", "min_healthy")}
         run: Payload = {
             "run": run_id,

@@ -84,6 +84,13 @@ def test_an_old_version_is_drift_though_the_api_says_online(fleet: Fleet):
         lambda: fleet.workers()[fleet.nodes[0]]["status"] == "online", 20, "it beats all the same"
     )
     fleet.stackpin("drift", "xingrin").exits(2)
+    # It is nobody's but theirs: named, and left alone until they take it away.
+    theirs = fleet.agents()
+    ran = fleet.deploy()
+    assert ran.code == 1, ran.text
+    assert "docker rm --force xingrin-agent" in ran.text
+    assert fleet.agents() == theirs
+    fleet.on(fleet.nodes[0], "docker rm -f xingrin-agent")
     fleet.deploy().exits(0)
     fleet.runs(OLD)
 
@@ -117,7 +124,7 @@ def test_public_host_that_nodes_cannot_use_is_refused(fleet: Fleet):
         assert "xingrin_public_host" in ran.text
 
 
-def test_a_remote_database_with_a_wrong_password_is_refused(fleet: Fleet):
+def test_a_remote_database_that_does_not_answer_is_refused(fleet: Fleet):
     agents = fleet.agents()
     (fleet.folder / "wrong").write_text("not-the-password\n")
     ran = fleet.deploy(

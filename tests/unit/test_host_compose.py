@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -349,3 +350,35 @@ def test_the_fact_reads_what_docker_inspect_prints(engine: Docker) -> None:
     assert found["nginx"].digest == DIGEST[1:]
     assert (found["nginx"].state, found["nginx"].health) == ("running", "healthy")
     assert "xargs -r docker inspect" in ComposeServices().command("xingrin")
+
+
+def test_a_release_says_itself_what_it_consists_of(stack: Stack, engine: Docker) -> None:
+    own = {"x-stackpin": {"depend": ["redis"], "front": ["agent"]}}
+    text = f"# Written by stackpin\n{json.dumps(own)}\n"
+    (stack.release_dir("two") / "compose.yml").write_text(text)
+
+    serve(stack, "blue", "one")
+    assert "nginx" in engine.found
+    del engine.found["nginx"]
+    serve(stack, "green", "two")
+    assert "nginx" not in engine.found
+    assert compose.changed(stack, "green", "two") == []
+    compose.front(stack, "blue")
+    assert "nginx" in engine.found
+
+
+def test_a_release_says_itself_which_database_is_its_own(stack: Stack, engine: Docker) -> None:
+    stack = replace(stack, postgres={"service": None, "host": "10.0.0.9", "name": "other"})
+    own = {"x-stackpin": {"depend": ["postgres", "redis"]}}
+    (stack.release_dir("one") / "compose.yml").write_text(json.dumps(own))
+    (stack.release_dir("one") / "env").write_text('DB_HOST="postgres"\nDB_NAME="xingrin"\n')
+
+    here = postgres.database_of(stack, "one")
+    there = postgres.database_of(stack, "two")
+
+    assert here is not None
+    assert there is not None
+    assert here.service == "postgres"
+    assert here.place == "postgres:xingrin@postgres:5432"
+    assert there.service is None
+    assert there.place == "postgres:other@10.0.0.9:5432"

@@ -60,6 +60,13 @@ def test_changed_variable_of_the_host_makes_it_anew(ready: DockerHost) -> None:
     assert ready.only("old") and "WORKER_ID=8\n" in ready.docker.inputs[-1]
 
 
+def test_a_removed_container_is_made_anew(ready: DockerHost) -> None:
+    ready.docker.containers.clear()
+    assert ready.call("state")["live_changed"] == ["container"]
+    assert ready.call("rollout", release="old")["changed"] is True
+    assert ready.only("old")
+
+
 def test_switch_and_rollback_by_name(ready: DockerHost) -> None:
     ready.call("rollout", release="new")
     assert ready.only("new")

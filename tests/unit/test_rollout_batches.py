@@ -137,6 +137,15 @@ def test_a_failing_backup_touches_nothing() -> None:
     assert run.rolls[0].outcome == "failed"
 
 
+def test_what_the_host_declines_in_its_rehearsal_is_refused() -> None:
+    session = FakeSession("a", "b")
+    session.fail["a", "rehearse"] = RemoteRefused("a", "needs table t")
+    run = roll_out(make_run(session))
+    assert exit_code(run) == 3
+    assert session.of("a")[-1] == "abort"
+    assert [roll.outcome for roll in run.rolls] == ["rolled-back", "skipped"]
+
+
 def test_a_refused_begin_has_nothing_to_undo() -> None:
     session = FakeSession("a")
     session.fail["a", "begin"] = RemoteRefused("a", "another run")

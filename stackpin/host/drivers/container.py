@@ -129,9 +129,14 @@ def install(stack: Stack, slot: str, release: str) -> None:
 
 
 def start(stack: Stack, slot: str) -> None:
-    """Start the slot's container, made anew should it be gone."""
+    """Start the slot's container, made anew should it be gone.
+
+    Raises HostError(refused) when somebody else's container took the live one's place.
+    """
     container = of_slot(stack, slot)
     if container is None:
+        if slots.live_slot(stack) == slot:
+            _foreign(stack, declared_name(stack))
         release = slots.linked(stack, slot)
         if release is None:
             raise failed(f"{stack.name}: slot {slot} holds no release; deploy again")
@@ -197,11 +202,13 @@ def require_free(stack: Stack, slot: str) -> None:
 def changed(stack: Stack, slot: str, release: str) -> list[str]:
     """Name what the slot's container was made from that is another now: image, env, ...
 
-    env: variables (also those of files made on this host). container.json: its flags.
+    container: somebody removed it. env: variables (also those of files made on this host). container.json: its flags.
     """
     container = of_slot(stack, slot)
-    if container is None or not releases.exists(stack, release):
+    if not releases.exists(stack, release):
         return []
+    if container is None:
+        return ["container"]
     value, env = settings(stack, release), wanted_env(stack, slot, release)
     found = []
     if container.digest != digest_of(str(value["image"])):
