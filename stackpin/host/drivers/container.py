@@ -202,7 +202,8 @@ def require_free(stack: Stack, slot: str) -> None:
 def changed(stack: Stack, slot: str, release: str) -> list[str]:
     """Name what the slot's container was made from that is another now: image, env, ...
 
-    container: somebody removed it. env: variables (also those of files made on this host). container.json: its flags.
+    container: somebody removed it. env: variables (also those of files made on this host).
+    container.json: its flags.
     """
     container = of_slot(stack, slot)
     if not releases.exists(stack, release):
