@@ -183,8 +183,8 @@ def start(stack: Stack, payload: Payload) -> Payload:
         if not stack.overlap and run["from_slot"] is not None:
             # The old slot is about to stop serving: the way back is armed before, not at the
             # switch, and for as long as everything up to there may take.
-            limit = stack.start_timeout + stack.gate.timeout + stack.guard_seconds
-            timer.arm(stack, run, limit + ONE_AT_A_TIME_SPARE)
+            limit = stack.drain_seconds + stack.start_timeout + stack.gate.timeout
+            timer.arm(stack, run, limit + stack.guard_seconds + ONE_AT_A_TIME_SPARE)
             gap_from = time.monotonic()
             drv.stop(stack, str(run["from_slot"]))
         drv.install(stack, slot, run["release"])

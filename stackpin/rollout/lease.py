@@ -10,6 +10,7 @@ from typing import Protocol
 
 import gevent
 
+from stackpin.config.stacks import STACKS
 from stackpin.engine.remote import RemoteError, RemoteLost, RemoteRefused
 from stackpin.engine.session import Session
 from stackpin.errors import StackpinError
@@ -31,8 +32,7 @@ class Says(Protocol):
 class Lease:
     """Leases on every (host, stack part), under one token; made by `take`.
 
-    `parts` are those of every host, or by host; `ttl` in seconds. `lost` says in a sentence why a
-    lease is gone, or is None.
+    `parts` are those of every host, or by host; `ttl` in seconds.
     """
 
     def __init__(
@@ -44,10 +44,10 @@ class Lease:
         token: str | None = None,
     ) -> None:
         self.token = token or secrets.token_hex(16)
-        self.lost: str | None = None
         self._session = session
         self._parts = parts
         self._excused: set[str] = set()
+        self._lost: dict[str, str] = {}
         self._reason = reason
         self._ttl = ttl
         self._held: dict[tuple[str, str], float] = {}
@@ -83,9 +83,24 @@ class Lease:
         if self.lost:
             raise StackpinError(f"lost the deploy lock: {self.lost}")
 
-    def excuse(self, host: str) -> None:
-        """Count the lease on `host` no longer: it fell silent, and the others are to go on."""
-        self._excused.add(host)
+    @property
+    def lost(self) -> str | None:
+        """Why a lease is gone, in a sentence; None while all that count are held."""
+        return next((why for host, why in self._lost.items() if host not in self._excused), None)
+
+    def excuse(self, errors: Mapping[str, Exception]) -> None:
+        """Count the leases on hosts that failed with `errors` no longer, also when lost by now.
+
+        Nothing new is done there, and the others are to go on or back. One that refuses counts:
+        somebody else may have taken its lease.
+        """
+        self._excused |= {
+            host
+            for host, error in errors.items()
+            if isinstance(error, RemoteError)
+            and not isinstance(error, RemoteRefused)
+            and error.host == host
+        }
 
     def give_back(self) -> None:
         """Release every lease still held; a host that does not answer lets it expire."""
@@ -137,13 +152,15 @@ class Lease:
             except RemoteLost as silence:
                 # A short cut of the network is no reason to give up before the lease is over.
                 if time.monotonic() - self._held[host, part] > self._ttl:
-                    self._lose(host, silence)
+                    self._lose(host, part, silence)
             except RemoteError as error:
-                self._lose(host, error)
+                self._lose(host, part, error)
 
-    def _lose(self, host: str, error: RemoteError) -> None:
-        if host not in self._excused:
-            self.lost = str(error)
+    def _lose(self, host: str, part: str, error: RemoteError) -> None:
+        # A node that is away or ill is no reason to leave the others half-way: its own stages
+        # fail. That somebody took its lease is one.
+        if isinstance(error, RemoteRefused) or not STACKS[part].tolerates_unreachable:
+            self._lost[host] = str(error)
 
 
 @contextmanager

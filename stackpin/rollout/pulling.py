@@ -34,6 +34,8 @@ def pull(run: Run) -> Run:
         roll = by_host[host]
         roll.outcome, roll.code, roll.error = "failed", 1, str(error) or type(error).__name__
         roll.detail = dict(getattr(error, "detail", {}))
+    if run.lease:
+        run.lease.excuse(errors)
     needed = {part.witness for part in run.request.stack.components()}
     if run.failures > run.request.max_failures or any(by_host[h].part in needed for h in errors):
         raise Refused(_told(errors, [roll.host for roll in rolls]))

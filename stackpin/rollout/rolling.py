@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import gevent
 
+from stackpin.config.stacks import STACKS
 from stackpin.errors import Refused, StackpinError
 from stackpin.rollout.going_back import go_back, goes_back
 from stackpin.rollout.hooks import call_hook
@@ -87,6 +88,8 @@ def _roll_batch(run: Run, part: str, batch: Sequence[Roll], stages: Sequence[Sta
                 continue
             errors = _perform(run, part, stage, rolls)
             failed = sorted(errors)
+            if run.lease and STACKS[part].tolerates_unreachable:
+                run.lease.excuse(errors)
             silent += undo_silent(run, rolls, errors)
             undo_all(run, rolls, errors)
             if failed and run.failures > run.request.max_failures:

@@ -238,7 +238,7 @@ def _timeout(stack: HostStack, command: str) -> float:
     tables = TABLES_TIMEOUT if stack.tables and stack.tables.command else 0.0
     needs = {
         "rehearse": stack.start_timeout + gate_time + 2 * MARGIN + tables,
-        "start": stack.start_timeout + MARGIN + tables,
+        "start": stack.drain_seconds + stack.start_timeout + MARGIN + tables,
         "gate": gate_time + MARGIN,
         "probe": gate_time + MARGIN,
         "retire": stack.drain_seconds + 2 * MARGIN,

@@ -44,8 +44,6 @@ def undo_silent(
         if not STACKS[roll.part].tolerates_unreachable:
             continue
         del errors[roll.host]
-        if run.lease:
-            run.lease.excuse(roll.host)
         roll.error = str(error)
         roll.outcome, roll.code = "unknown", 5
         work.append(gevent.spawn(undo, run, roll, error))

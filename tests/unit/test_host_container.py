@@ -74,6 +74,13 @@ def test_switch_and_rollback_by_name(ready: DockerHost) -> None:
     assert ready.only("old")
 
 
+def test_the_old_one_gets_the_drain_time_to_end(ready: DockerHost) -> None:
+    ready.install(drain_seconds=2.5)
+    ready.call("rollout", release="new")
+    stops = [argv for argv in ready.docker.calls if argv[1] == "stop"]
+    assert stops and {argv[2] for argv in stops} == {"--time=3"}
+
+
 def test_old_one_stays_until_retired(ready: DockerHost) -> None:
     token = ready.call("lock-acquire", owner="me", reason="x", ttl=60)["token"]
     ready.call("begin", run="r", release="new", lock_token=token)

@@ -129,3 +129,37 @@ def test_a_short_silence_is_forgiven_a_long_one_not() -> None:
     with pytest.raises(StackpinError, match="cut"):
         lease.check()
     lease.give_back()
+
+
+def test_a_host_that_failed_holds_up_nobody_also_when_its_lease_is_lost_already() -> None:
+    hosts = Hosts()
+    lease = take(hosts, ttl=0.03)
+    hosts.trouble = lambda host, _: RemoteLost(host, "cut") if host == "b" else None
+    gevent.sleep(0.1)
+    with pytest.raises(StackpinError, match="cut"):
+        lease.check()
+    lease.excuse({"a": StackpinError("a hook"), "b": RemoteLost("b", "cut")})
+    lease.check()
+    hosts.held["a", "crm"] = "eves"
+    gevent.sleep(0.1)
+    with pytest.raises(StackpinError, match="eve"):
+        lease.check()
+    lease.excuse({"a": RemoteRefused("a", "locked by eve")})
+    with pytest.raises(StackpinError, match="eve"):
+        lease.check()
+    lease.give_back()
+
+
+def test_a_node_out_of_reach_does_not_stop_the_others_somebody_in_its_place_does() -> None:
+    hosts = Hosts()
+    lease = Lease(hosts, {"a": ["xingrin-server"], "b": ["xingrin-worker"]}, "test", 0.03)  # type: ignore[arg-type]
+    lease.take(["a", "b"])
+    hosts.trouble = lambda host, _: RemoteLost(host, "cut") if host == "b" else None
+    gevent.sleep(0.1)
+    lease.check()
+    hosts.trouble = lambda host, _: None
+    hosts.held["b", "xingrin-worker"] = "eves"
+    gevent.sleep(0.1)
+    with pytest.raises(StackpinError, match="eve"):
+        lease.check()
+    lease.give_back()
