@@ -224,7 +224,8 @@ class RolloutFields(Model):
     )
     drain_seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = Field(
         default=10.0,
-        description="Seconds the old server's open connections are waited for before it stops.",
+        description="Seconds the old server's open connections are waited for, and an old agent "
+        "may take to stop.",
     )
     start_timeout: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = Field(
         default=120.0, description="Seconds until a server that does not listen has failed."
