@@ -78,11 +78,13 @@ def conduct(
     target: Target,
     asked: Asked,
     perform: Callable[[Run], int],
+    judge: Callable[[Run], None] = lambda _run: None,
     **extra: Any,  # noqa: ANN401 - further fields of Request
 ) -> int:
     """Build the run, let `perform` take it through, and report how it ended.
 
-    `extra` are further fields of rollout.model.Request, such as plan_file.
+    `judge` may raise Refused for a plan that was shown. `extra` are further fields of
+    rollout.model.Request, such as plan_file.
     """
     from stackpin.cli.progress import progress  # noqa: PLC0415
     from stackpin.cli.report import report  # noqa: PLC0415
@@ -102,6 +104,7 @@ def conduct(
 
     def approve(run: Run) -> None:
         _show(out, run)
+        judge(run)
         hosts = len({roll.host for roll in run.rolls if roll.outcome == "pending"})
         what = f"{out.command} {target.stack} on {hosts} host(s) of {target.inventory}?"
         confirm(out, what, yes=asked["yes"])

@@ -11,13 +11,14 @@ import click
 from stackpin.cli.options import Target, assume_yes, confirm
 from stackpin.cli.output import Output
 from stackpin.cli.rolling import Asked, conduct
-from stackpin.cli.workers_options import WORKER, fleet_target, rolling_nodes
+from stackpin.cli.workers_options import SERVER, STACK, WORKER, fleet_target, rolling_nodes
 from stackpin.cli.workers_watch import watch
 from stackpin.errors import Refused
 
 if TYPE_CHECKING:
     from stackpin.fleet.decide import Decision
     from stackpin.fleet.hosts import HostFleet
+    from stackpin.rollout.model import Run
 
 
 @click.group()
@@ -75,7 +76,9 @@ def list_(out: Output, target: Target) -> int:
 def add(out: Output, target: Target, asked: Asked, host: str) -> int:
     """Install the agent on HOST: registers it at the server and rolls the worker part out on it.
 
-    The host must be in the inventory's group `workers`. Other hosts are not touched.
+    The host must be in the inventory's group `workers`. The server's firewall is opened for it
+    first, with whatever else the server's plan has; a plan that would switch the server itself is
+    refused. Other nodes are not touched.
 
     \b
     Example:
@@ -93,8 +96,20 @@ def add(out: Output, target: Target, asked: Asked, host: str) -> int:
             f"{target.inventory}: found no host {host!r} in the group {group!r} (it has "
             f"{', '.join(known) or 'none'}); expected it there: add a line for it and try again"
         )
-    only = Target(target.inventory, WORKER, (host,), target.data)
-    return conduct(out, only, {**asked, "batches": ("1",)}, perform)
+    server = [member.name for member in inventory.groups.get(STACKS[SERVER].group or "", [])]
+    both = Target(target.inventory, STACK, (*server, host), target.data)
+    return conduct(out, both, {**asked, "batches": ("1",)}, perform, _server_stays)
+
+
+def _server_stays(run: Run) -> None:
+    """Refuse a plan that does more to the server than to let a node in."""
+    for roll in run.rolls:
+        if roll.part == SERVER and roll.switches:
+            raise Refused(
+                f"{roll.host}: the server serves {roll.now or 'nothing'} and would be switched to "
+                f"{roll.wanted}; expected it as declared before a node is added. Nothing was "
+                f"touched. Run `stackpin deploy {run.request.inventory} {SERVER}` first."
+            )
 
 
 @workers.command()
@@ -105,7 +120,7 @@ def reconcile(out: Output, target: Target, asked: Asked, *, batch: str, max_fail
     """Bring every node that differs to what is pinned, once; nodes in order are not touched.
 
     Nodes that cannot be reached are named and left alone: the exit code is 2 then. The server must
-    run the pinned version already. Nodes without an agent get one.
+    run the pinned version already. Nodes without an agent get one, as with `add`.
 
     \b
     Examples:
@@ -143,13 +158,22 @@ def _roll(out: Output, target: Target, asked: Asked, fleet: HostFleet, decision:
     for node in decision.update:
         out.line(f"{node.name}: {decision.states[node.name].reason}")
     with fleet.leases(decision.update) as held:
+        held.taken_over = lambda name, why: out.note(
+            f"{name}: {why}, who works on it too now; Ctrl-C takes this update back"
+        )
         for name, why in held.refused.items():
             out.line(f"{name}: left alone: {why}")
         if not held.nodes:
             raise Refused("nothing was touched: somebody else holds the lease of every node")
-        only = Target(target.inventory, WORKER, tuple(held.nodes), target.data)
-        code = conduct(out, only, asked, perform)
-    return code or (2 if held.refused else 0)
+        limit, name = tuple(held.nodes), WORKER
+        if not all(node.installed for node in held.nodes.values()):
+            # The server's firewall does not know a new node yet.
+            limit, name = (fleet.layout.server, *limit), STACK
+        only = Target(target.inventory, name, limit, target.data)
+        code = conduct(out, only, asked, perform, _server_stays)
+    for name, why in held.lost.items():
+        out.note(f"{name}: its lease was lost meanwhile: {why}")
+    return code or (2 if held.refused or held.lost else 0)
 
 
 @workers.command()

@@ -11,10 +11,10 @@ import click
 from stackpin.cli.options import Target, assume_yes, parse_data, reporting
 from stackpin.cli.rolling import Asked
 
-__all__ = ["WORKER", "fleet_target", "patched", "rolling_nodes"]
+__all__ = ["SERVER", "STACK", "WORKER", "fleet_target", "patched", "rolling_nodes"]
 
 Body = Callable[..., int | None]
-WORKER = "xingrin-worker"
+STACK, SERVER, WORKER = "xingrin", "xingrin-server", "xingrin-worker"
 
 
 def patched(inventory: str, limit: tuple[str, ...] = (), pairs: tuple[str, ...] = ()) -> Target:

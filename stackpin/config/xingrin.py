@@ -201,6 +201,10 @@ class XingrinWorker(XingrinBase):
             heartbeat_seconds=self.heartbeat_ttl,
         )
 
+    def needs(self, artifact_bytes: int = 0) -> dict[str, Any]:
+        """Say what the host must offer: the agent's name too, which is not ours to choose."""
+        return {**super().needs(artifact_bytes), "container": AGENT}
+
     def environment(self) -> dict[str, str]:
         """Environment of the agent, but for the WORKER_ID its registration gives it."""
         return {"SERVER_URL": self.server_url, "IMAGE_TAG": self.image_tag}

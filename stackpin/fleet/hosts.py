@@ -125,8 +125,10 @@ class HostFleet:
         with self.leases(nodes) as held:
             found = {name: Outcome("held", why) for name, why in held.refused.items()}
             if held.nodes:
+                # Whoever took a lease over works on that node: ours goes back to what it was.
+                held.taken_over = lambda _name, _why: self.rollouts.abort()
                 found |= self.rollouts.run(list(held.nodes))
-            return found
+        return held.told(found)
 
     @contextmanager
     def leases(self, nodes: Sequence[Node]) -> Iterator[Held]:

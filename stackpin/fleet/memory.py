@@ -101,6 +101,7 @@ def write(path: Path, memory: Memory) -> None:
         "version": VERSION,
         "failures": {name: one.as_json() for name, one in sorted(memory.failures.items())},
         "updates": memory.tally.updates,
+        "leases_lost": memory.tally.leases_lost,
         "last_pass": memory.last_pass,
     }
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -122,7 +123,10 @@ def _parse(document: Mapping[str, Any]) -> Memory:
     last = document.get("last_pass")
     return Memory(
         {str(k): Failure.from_json(v) for k, v in document["failures"].items()},
-        Tally({str(k): int(v) for k, v in document["updates"].items()}),
+        Tally(
+            {str(k): int(v) for k, v in document["updates"].items()},
+            int(document.get("leases_lost", 0)),
+        ),
         None if last is None else float(last),
     )
 

@@ -91,6 +91,13 @@ class Metrics(Collector):
         for kind in OUTCOMES:
             updates.add_metric([*one, kind], self._memory.tally.updates.get(kind, 0))
         yield updates
+        lost = CounterMetricFamily(
+            "stackpin_watch_leases_lost",
+            "Updates during which the node's lease in Redis was lost.",
+            labels=NODE[:1],
+        )
+        lost.add_metric(one, self._memory.tally.leases_lost)
+        yield lost
         if self._last is not None:
             yield from self._of_pass(self._last)
 

@@ -106,10 +106,14 @@ OUTCOMES = ("updated", "held", "unreachable", "refused", "rolled-back", "failed"
 
 @dataclass(frozen=True)
 class Outcome:
-    """How updating one node ended: `kind` of OUTCOMES, and `error` in a sentence unless updated."""
+    """How updating one node ended: `kind` of OUTCOMES, and `error` in a sentence unless updated.
+
+    `lease` says how the node's lease in Redis got lost meanwhile; "" when it did not.
+    """
 
     kind: str
     error: str = ""
+    lease: str = ""
 
 
 class Fleet(Protocol):
@@ -124,10 +128,15 @@ class Fleet(Protocol):
 
 @dataclass
 class Tally:
-    """How many updates ended in which way since the state file was made."""
+    """How many updates ended in which way since the state file was made.
+
+    `leases_lost` is how many of them lost the node's lease in Redis meanwhile.
+    """
 
     updates: dict[str, int] = field(default_factory=dict)
+    leases_lost: int = 0
 
-    def add(self, kind: str) -> None:
+    def add(self, outcome: Outcome) -> None:
         """Count one."""
-        self.updates[kind] = self.updates.get(kind, 0) + 1
+        self.updates[outcome.kind] = self.updates.get(outcome.kind, 0) + 1
+        self.leases_lost += bool(outcome.lease)

@@ -73,6 +73,7 @@ class Pass:
                     "waiting": decision.waiting.get(node.name),
                     "outcome": outcome and outcome.kind,
                     "error": outcome.error if outcome and outcome.error else None,
+                    "lease_lost": outcome.lease if outcome and outcome.lease else None,
                     "backoff_seconds": round(self.backoff.get(node.name, 0.0), 1),
                 }
         return {
@@ -155,7 +156,7 @@ def _update(fleet: Fleet, nodes: tuple[Node, ...]) -> dict[str, Outcome]:
 
 
 def _remember(memory: Memory, name: str, outcome: Outcome, target: str, now: float) -> None:
-    memory.tally.add(outcome.kind)
+    memory.tally.add(outcome)
     if outcome.kind == "updated":
         memory.updated[name] = target, memory.failures.pop(name, None)
     elif outcome.kind in BACKS_OFF:

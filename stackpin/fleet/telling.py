@@ -54,6 +54,8 @@ class Teller:
             after = f"; tried again in {wait:.0f} s" if wait else ""
             error = f": {outcome.error}" if outcome.error else ""
             lines.append(f"{name}: {outcome.kind}{error}{after}")
+            if outcome.lease:
+                lines.append(f"{name}: its lease was lost during the update: {outcome.lease}")
         if done.counts != self._counts or done.outcomes:
             self._counts = done.counts
             told = ", ".join(f"{number} {state}" for state, number in done.counts.items() if number)

@@ -41,8 +41,8 @@ def preflight(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
     """Measure the host against `needs`.
 
     payload: {needs: {disk_mb, memory_mb, ports: [int], paths, repo_root, repo_create, database,
-    web_user, artifact_bytes, commands, docker, image_bytes, registry, postgres, now}}; now is the
-    operator's clock, unix seconds. Every key may be absent. Returns
+    web_user, artifact_bytes, commands, docker, container, image_bytes, registry, postgres,
+    now}}; now is the operator's clock, unix seconds. Every key may be absent. Returns
     {passed, items: [{name, ok, severity, measured, expected, remedy}]};
     passed is False when an item of severity fail is not ok.
     """

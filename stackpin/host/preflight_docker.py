@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stackpin.host.drivers.docker import docker
+from stackpin.host.drivers.docker import LABELS, by_name, docker
 from stackpin.host.errors import HostError
 from stackpin.host.pg_login import login
 from stackpin.host.stack import Stack
@@ -38,10 +38,14 @@ class Answer(NamedTuple):
 def look(stack: Stack, needs: Mapping[str, Any]) -> Iterator[Answer]:
     """Ask about needs.docker (bool), .image_bytes (compressed), .registry ({host, ca: PEM?}).
 
-    And about needs.postgres ({image, host, port, name, user, password}), a database elsewhere.
+    About .container, a name that must be free or ours, where docker answers. And about
+    needs.postgres ({image, host, port, name, user, password}), a database elsewhere.
     """
     if needs.get("docker"):
-        yield _daemon()
+        daemon = _daemon()
+        yield daemon
+        if daemon.ok and needs.get("container"):
+            yield _name(stack, str(needs["container"]))
     if needs.get("image_bytes"):
         yield _room(stack, int(needs["image_bytes"]))
     if needs.get("registry"):
@@ -59,6 +63,16 @@ def _daemon() -> Answer:
     except HostError as error:
         return Answer("docker", False, error.message, "a daemon that answers", "Start docker.")
     return Answer("docker", True, version, "a daemon that answers")
+
+
+def _name(stack: Stack, name: str) -> Answer:
+    held = by_name(name)
+    foreign = held is not None and held.labels.get(LABELS["stack"]) != stack.name
+    measured = "free or our own"
+    if held is not None and foreign:
+        measured = f"{held.image}, id {held.id[:12]}, which was not made by Stackpin"
+    remedy = f"Look at it, then `docker rm --force {name}` on that host."
+    return Answer(f"container {name}", not foreign, measured, f"free, or of {stack.name}", remedy)
 
 
 def _room(stack: Stack, image_bytes: int) -> Answer:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet_kit import AGENT, INVENTORY, NEW, OLD, Fleet
+from fleet_kit import AGENT, GATE, INVENTORY, NEW, OLD, Fleet
 from project import STACKPIN, Ran, flags
 
 pytestmark = pytest.mark.timeout(900)
@@ -112,17 +112,18 @@ def test_an_agent_replaced_by_hand_is_seen_and_put_right(settled: Fleet):
     assert found[other]["state"] == "online"
 
 
-def test_reconcile_starts_ours_and_removes_nothing_of_somebody_else(settled: Fleet):
+def test_somebody_else_s_container_is_named_and_left_alone(settled: Fleet):
     """The container of the test above carries no label of ours: it is not ours to remove."""
     node, other = settled.nodes
     before = settled.agents()
-    workers(settled, "reconcile", "--yes")
-    assert settled.agents() == before  # it still has the name
-    ours = settled.on(node, "docker ps -aq --filter label=stackpin.stack=xingrin-worker").split()
-    settled.on(node, f"docker rm -f {AGENT} {' '.join(ours)}")
+    ran = workers(settled, "reconcile", "--yes").exits(3)
+    assert f"{node}: container {AGENT}: found " in ran.text
+    assert "was not made by Stackpin" in ran.text
+    assert f"docker rm --force {AGENT}" in ran.text
+    assert settled.agents() == before
+    settled.on(node, f"docker rm --force {AGENT}")
     assert states(settled)[node]["differs"]
-    ran = workers(settled, "reconcile", "--yes")
-    assert ran.code == 0, ran.text
+    workers(settled, "reconcile", "--yes").exits(0)
     settled.runs(NEW)
     assert settled.agents()[other] == before[other]
 
@@ -216,6 +217,27 @@ def test_a_lease_of_the_application_itself_is_respected(settled: Fleet):
     assert settled.agents() == before
     assert settled.on("server", f"{redis} get agent_update_lock:{number}").strip() == "1"
     settled.on("server", f"{redis} del agent_update_lock:{number}")
+
+
+def test_an_update_is_taken_back_when_the_application_takes_its_lease_over(settled: Fleet):
+    second = settled.nodes[1]
+    key = f"agent_update_lock:{settled.workers()[second]['id']}"
+    redis = "docker exec xingrin-redis-1 redis-cli"
+    slow = {**GATE, "min_healthy": 60.0, "timeout": 100.0}
+    data = {"xingrin_lock_backend": "redis", "xingrin_gate": slow, "xingrin_guard_seconds": 150}
+    with watching(settled, "--once", **data) as watch:
+        settled.wait_for(
+            lambda: int(settled.on("server", f"{redis} exists {key}")) > 0, 60, "the lease"
+        )
+        settled.on("server", f"{redis} set {key} 1 ex 120")
+        out, err = watch.communicate(timeout=240)
+    told = json.loads(out.splitlines()[-1])["nodes"][second]
+    assert (watch.returncode, told["outcome"]) == (2, "held"), (told, err)
+    assert f"{key} was taken over by somebody else" in told["lease_lost"]
+    assert told["backoff_seconds"] == 0
+    assert settled.on("server", f"{redis} get {key}").strip() == "1"
+    assert settled.agent_digest(second) == settled.digest("agent", NEW)
+    settled.on("server", f"{redis} del {key}")
     code, told = watch_once(settled, xingrin_lock_backend="redis")
     assert (code, told["nodes"][second]["outcome"]) == (0, "updated"), told
     settled.runs(OLD)
@@ -242,6 +264,11 @@ def test_remove_takes_what_is_ours_and_leaves_decoys_and_add_brings_it_back(sett
     assert node not in settled.workers()
     assert state(settled, node) == "pending"
     assert state(settled, other) == "online"
+    # As before the node was declared: the server lets the other one in and nobody else.
+    sources = "inet stackpin_xingrin_server sources4"
+    known = settled.lab.host(other).address
+    settled.on("server", f"nft flush set {sources}; nft add element {sources} '{{ {known} }}'")
+    assert not settled.on(node, f"curl -sk -m 2 https://{settled.host.address}:8083/", check=False)
     workers(settled, "add", node, "--yes").exits(0)
     settled.runs(OLD)
     assert state(settled, node) == "online"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import gevent
 import gevent.monkey
 import pytest
 from click.testing import CliRunner, Result
@@ -18,13 +19,16 @@ from xingrin_kit import DATA, images, server
 
 from stackpin import lockfile
 from stackpin.cli import main
+from stackpin.config.stacks import STACKS
 from stackpin.engine.connect import ConnectProblem
 from stackpin.engine.remote import Ran, RemoteRefused
 from stackpin.engine.session import Mapped
 from stackpin.errors import Refused
 from stackpin.fleet import hosts as module
-from stackpin.fleet import rollouts
+from stackpin.fleet import redis_lease, rollouts
 from stackpin.fleet.model import Outcome
+from stackpin.rollout.model import Request, Roll, Run
+from stackpin.rollout.progress import Silent
 
 DIGEST = {"v1.2.0": "sha256:" + "a" * 64, "v1.1.0": "sha256:" + "b" * 64}
 SERVER, WORKER = "xingrin-server", "xingrin-worker"
@@ -54,6 +58,9 @@ class World:
     also_server: set[str] = field(default_factory=set)
     data: dict[str, Any] = field(default_factory=dict)
     opened: int = 0
+    taken: set[int] = field(default_factory=set)  # numbers whose Redis lease is somebody else's
+    server_release: str = "v1.1.0-0"
+    meanwhile: Callable[[], None] = lambda: None  # while nodes are rolled out
 
     def __post_init__(self) -> None:
         self.ids = self.ids or {name: 2 + i for i, name in enumerate(self.nodes)}
@@ -77,6 +84,8 @@ class World:
         if command == "uninstall-list":
             remove = [{"path": "/opt/xingrin-worker", "why": "releases"}]
             return {"remove": remove, "keep": [{"path": "decoy", "why": "x"}], "sha256": "s"}
+        if command == "redis-lease":
+            return {"held": int(payload["key"].partition(":")[2]) not in self.taken}
         return {"held": True}
 
     def commands(self) -> list[tuple[str, str]]:
@@ -160,8 +169,12 @@ def play(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
                 world.nodes.update(dict.fromkeys(hosts, "v1.2.0"))
             return dict.fromkeys(hosts, Outcome(world.outcome, "" if not world.rolled else "why"))
 
-        def conduct(_out: Any, target: Any, _asked: Any, _perform: Any) -> int:
+        def conduct(_out: Any, target: Any, _asked: Any, _perform: Any, judge: Any) -> int:
             world.rolled.append(target.limit)
+            run = Run(Request("add", "inventories/prod", STACKS["xingrin"]), Silent(), judge)
+            run.rolls = [Roll("server", SERVER, "v1.1.0-0", world.server_release)]
+            judge(run)
+            world.meanwhile()
             return 0
 
         monkeypatch.setattr(module, "open_session", opened)
@@ -206,7 +219,8 @@ def test_list_without_the_server_says_so(play):
 def test_reconcile_touches_only_what_differs(play):
     world = play(dict(MIXED), down={"node4"})
     result = stackpin("reconcile", "--yes")
-    assert world.rolled == [("node2", "node3")]
+    # node3 is new: the server has to let it in.
+    assert world.rolled == [("server", "node2", "node3")]
     assert result.exit_code == 2
     assert "node4: no SSH; its agent still beats (2 s ago); left alone: cannot" in result.output
 
@@ -230,10 +244,25 @@ def test_add_wants_a_node_of_the_inventory(play, monkeypatch):
     inventory = Session(world).state.inventory
     monkeypatch.setattr("stackpin.engine.state.load_inventory", lambda *_: inventory)
     assert stackpin("add", "node3", "--yes").exit_code == 0
-    assert world.rolled == [("node3",)]
+    assert world.rolled == [("server", "node3")]
     result = stackpin("add", "server", "--yes")
     assert result.exit_code == 3
     assert "no host 'server' in the group 'workers'" in result.output
+    world.server_release = "v1.2.0-1"
+    result = stackpin("add", "node3", "--yes")
+    assert result.exit_code == 3
+    assert "would be switched to v1.2.0-1" in result.output
+    assert "stackpin deploy inventories/prod xingrin-server" in " ".join(result.output.split())
+
+
+def test_reconcile_tells_of_a_lease_that_somebody_else_took_over(play, monkeypatch):
+    world = play({"node1": "v1.1.0"}, data={"xingrin_lock_backend": "redis"})
+    monkeypatch.setattr(redis_lease, "TTL", 0.3)
+    world.meanwhile = lambda: (world.taken.add(2), gevent.sleep(0.3))
+    result = stackpin("reconcile", "--yes")
+    assert result.exit_code == 2
+    assert "agent_update_lock:2 was taken over by somebody else, who works on" in result.output
+    assert "node1: its lease was lost meanwhile" in result.output
 
 
 def test_watch_once_updates_a_batch_and_tells_each_pass_as_a_line(play, tmp_path):

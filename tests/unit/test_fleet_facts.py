@@ -13,7 +13,7 @@ import pytest
 
 from stackpin.errors import StackpinError
 from stackpin.fleet.facts import Declared, nodes_of, server_of
-from stackpin.fleet.model import Node
+from stackpin.fleet.model import Node, Outcome
 from stackpin.fleet.redis_lease import Held, redis_leases
 from stackpin.fleet.rollouts import Rollouts, outcomes
 
@@ -271,13 +271,53 @@ def test_somebody_else_s_lease_is_left_alone():
 
 def test_leases_are_renewed_while_the_work_lasts_and_a_lost_one_is_told():
     redis = Redis()
+    calls = []
     with redis_leases(redis, NODES, ttl=1) as held:
+        held.taken_over = lambda name, why: calls.append((name, why))
         gevent.sleep(0.5)
         assert redis.renewals >= 2
         redis.keys["agent_update_lock:1"] = "taken over"
-        gevent.sleep(0.5)
+        gevent.sleep(0.8)
         assert "taken over" in held.lost["a"]
+        assert calls == [("a", held.lost["a"])]
     assert redis.keys == {"agent_update_lock:1": "taken over"}
+
+
+def test_an_update_taken_back_for_a_lease_is_held_and_not_the_version_s_fault():
+    redis = Redis()
+    held = Held(redis)
+    held.take(NODES)
+    redis.keys["agent_update_lock:1"] = "the server's own"
+    held.renew()
+    told = held.told({"a": Outcome("rolled-back", "interrupted"), "b": Outcome("updated")})
+    assert (told["a"].kind, told["b"]) == ("held", Outcome("updated"))
+    assert "taken over" in told["a"].lease
+    assert "taken back, as agent_update_lock:1 was taken over" in told["a"].error
+    assert held.told({"a": Outcome("unknown")})["a"].kind == "unknown"
+
+
+def test_a_lease_that_ran_out_is_taken_again_and_told():
+    redis = Redis()
+    held = Held(redis)
+    held.take(NODES)
+    redis.keys.clear()  # Redis was restarted
+    held.renew()
+    assert redis.keys == {f"agent_update_lock:{n}": held.token for n in (1, 2)}
+    assert "ran out and was taken again" in held.told({"a": Outcome("updated")})["a"].lease
+
+
+def test_a_redis_that_is_silent_for_less_than_the_lease_loses_nothing():
+    redis = Redis()
+    with redis_leases(redis, NODES, ttl=1) as held:
+        redis.down = True
+        gevent.sleep(0.5)
+        assert held.lost == {}
+        redis.down = False
+        gevent.sleep(0.5)
+        assert held.lost == {}
+        redis.down = True
+        gevent.sleep(1.5)
+        assert "could not be renewed in time" in held.lost["a"]
 
 
 def test_leases_are_given_back_when_the_work_fails():

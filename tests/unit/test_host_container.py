@@ -7,9 +7,11 @@ import inspect
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from stackpin.host import preflight_docker
 from stackpin.host.drivers import Driver
 from stackpin.host.errors import HostError
 from stackpin.host.images import forget, repository
@@ -185,6 +187,12 @@ def test_killed_first_install_leaves_nothing_or_everything(
         assert host.only("old")
 
 
+def test_live_container_that_was_removed_comes_back_under_its_name(ready: DockerHost) -> None:
+    ready.docker.containers.clear()
+    ready.call("service", action="start")
+    assert ready.only("old")
+
+
 def test_somebody_elses_container_is_not_touched(ready: DockerHost) -> None:
     ready.docker.containers.clear()
     ready.docker.containers["x"] = {
@@ -197,6 +205,20 @@ def test_somebody_elses_container_is_not_touched(ready: DockerHost) -> None:
     assert ready.docker.now()[NAME] == ("running", "no", "other")
     codes = {finding["code"] for finding in ready.call("inspect")["findings"]}
     assert "container-unmanaged" in codes
+
+
+def test_somebody_elses_container_is_seen_before_anything_is_begun(ready: DockerHost) -> None:
+    def named() -> dict[str, Any]:
+        found = {item.name: item for item in preflight_docker.look(stack, needs)}
+        return found[f"container {NAME}"]._asdict()
+
+    stack, needs = ready.install(), {"docker": True, "container": NAME}
+    assert named()["ok"]
+    ready.docker.containers[ready.docker.find(NAME)]["labels"].clear()
+    answer = named()
+    assert (answer["ok"], answer["severity"]) == (False, "fail")
+    assert "was not made by Stackpin" in answer["measured"]
+    assert f"docker rm --force {NAME}" in answer["remedy"]
 
 
 @pytest.mark.parametrize(

@@ -129,20 +129,22 @@ def install(stack: Stack, slot: str, release: str) -> None:
 
 
 def start(stack: Stack, slot: str) -> None:
-    """Start the slot's container, made anew should it be gone.
+    """Start the slot's container, made anew should it be gone; the live one has the name.
 
     Raises HostError(refused) when somebody else's container took the live one's place.
     """
+    live = slots.live_slot(stack) == slot
+    if live:
+        _foreign(stack, declared_name(stack))
     container = of_slot(stack, slot)
     if container is None:
-        if slots.live_slot(stack) == slot:
-            _foreign(stack, declared_name(stack))
         release = slots.linked(stack, slot)
         if release is None:
             raise failed(f"{stack.name}: slot {slot} holds no release; deploy again")
         install(stack, slot, release)
         container = _require(stack, slot)
-    if slots.live_slot(stack) == slot:
+    if live:
+        _take_name(stack, container)
         _keep_alive(stack, container)
     docker("start", container.id, timeout=60)
 
@@ -167,19 +169,12 @@ def front(stack: Stack, slot: str) -> None:
 
     The other goes last: until this one carries the name both run.
     """
-    name, own = declared_name(stack), _require(stack, slot)
+    own = _require(stack, slot)
     if own.state not in ("running", "restarting"):
         docker("start", own.id, timeout=60)
-    others = [item for item in containers(stack) if item.id != own.id and item.slot in SLOTS]
-    for item in others:
-        if item.name == name:
-            _free_name(stack, f"{name}.{item.slot}", item)
-            docker("rename", item.id, f"{name}.{item.slot}")
-    if own.name != name:
-        _foreign(stack, name)
-        docker("rename", own.id, name)
+    _take_name(stack, own)
     _keep_alive(stack, own)
-    for item in others:
+    for item in _others(stack, own):
         halt(item, _patience(stack))
 
 
@@ -237,6 +232,23 @@ def _keep_alive(stack: Stack, container: Container) -> None:
         policy = str(settings(stack, container.release).get("restart") or "no")
     if container.policy != policy:
         docker("update", f"--restart={policy}", container.id)
+
+
+def _others(stack: Stack, own: Container) -> list[Container]:
+    return [item for item in containers(stack) if item.id != own.id and item.slot in SLOTS]
+
+
+def _take_name(stack: Stack, own: Container) -> None:
+    """Give `own` the declared name; another of ours that has it gets its slot's."""
+    name = declared_name(stack)
+    if own.name == name:
+        return
+    for item in _others(stack, own):
+        if item.name == name:
+            _free_name(stack, f"{name}.{item.slot}", item)
+            docker("rename", item.id, f"{name}.{item.slot}")
+    _foreign(stack, name)
+    docker("rename", own.id, name)
 
 
 def _foreign(stack: Stack, name: str) -> None:
