@@ -23,7 +23,7 @@ def state(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
     pending has no token. nginx_reload_pending: nginx's files were changed and it was not reloaded
     since. live_modified: the files of the live
     release are not what was uploaded. live_changed: what the live container was made from and is
-    another now (image, env, container.json): a rollout of the same release makes it anew.
+    another now (image, env, container.json, name): a rollout of the same release makes it anew.
     Without stack.json: {installed: false, lock, nginx_reload_pending}.
     """
     lease = lock.shown(lock.current(stack))

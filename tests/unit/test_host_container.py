@@ -193,6 +193,13 @@ def test_live_container_that_was_removed_comes_back_under_its_name(ready: Docker
     assert ready.only("old")
 
 
+def test_live_container_that_was_renamed_is_made_anew(ready: DockerHost) -> None:
+    ready.docker.containers[ready.docker.find(NAME)]["name"] = "other"
+    assert ready.call("state")["live_changed"] == ["name"]
+    assert ready.call("rollout", release="old")["changed"] is True
+    assert ready.only("old")
+
+
 def test_somebody_elses_container_is_not_touched(ready: DockerHost) -> None:
     ready.docker.containers.clear()
     ready.docker.containers["x"] = {

@@ -198,7 +198,8 @@ def changed(stack: Stack, slot: str, release: str) -> list[str]:
     """Name what the slot's container was made from that is another now: image, env, ...
 
     container: somebody removed it. env: variables (also those of files made on this host).
-    container.json: its flags.
+    container.json: its flags. name: the live one carries another than declared, which is how the
+    product finds it.
     """
     container = of_slot(stack, slot)
     if not releases.exists(stack, release):
@@ -213,6 +214,8 @@ def changed(stack: Stack, slot: str, release: str) -> list[str]:
         found.append("env")
     if not found and container.spec != spec(stack, slot, release):
         found.append("container.json")
+    if slots.live_slot(stack) == slot and container.name != declared_name(stack):
+        found.append("name")
     return found
 
 
