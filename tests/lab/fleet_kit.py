@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from project import Project, Ran, flags, run
 
+from operations.releases import ENDED
 from stackpin import lockfile
 from stackpin.lab import Lab
 from stackpin.lab.registry import faults
@@ -20,6 +21,7 @@ from stackpin.lab.registry import faults
 INVENTORY = "inventories/fleet"
 GATE = {"settle": 0.2, "min_healthy": 1.5, "interval": 0.5, "consecutive": 2, "timeout": 20.0}
 AGENT = "xingrin-agent"
+HOST_PROGRAM = "python3 /usr/local/lib/stackpin/host.pyz"
 OLD, NEW = "v1.1.0", "v1.2.0"
 
 
@@ -31,10 +33,12 @@ class Fleet(Project):
 
     DATA: ClassVar[dict[str, object]] = {
         "xingrin_gate": GATE,
-        "xingrin_guard_seconds": 45,
+        "xingrin_guard_seconds": 30,
         "xingrin_drain_seconds": 1,
         "stackpin_lock_ttl": 15,
     }
+    # A run that waits for a silent node and then takes the fleet back.
+    TIMEOUT: ClassVar[float] = 600
 
     @classmethod
     def bring_up(cls, lab: Lab, folder: Path, nodes: int) -> Fleet:
@@ -144,6 +148,28 @@ class Fleet(Project):
         wanted = self.digest("agent", version)
         found = {node: self.agent_digest(node) for node in nodes or self.nodes}
         assert set(found.values()) == {wanted}, found
+
+    def rests(self, version: str) -> None:
+        """Assert that the whole fleet runs `version`, is pinned to it, and nothing is half-way.
+
+        No container of another release, no open run, no armed guard and no lease is left.
+        """
+        assert self.pinned() == version
+        self.runs(version)
+        for node in self.nodes:
+            names = self.on(node, "docker ps --all --format '{{.Names}}'").split()
+            assert names == [AGENT], f"{node}: {names}"
+        for host in ("server", *self.nodes):
+            found = self.state_of(host)
+            run = found["run"] or {}
+            assert run.get("stage", "retired") in ENDED, f"{host}: {run}"
+            assert (found["pending"], found["lock"]) == (None, None), f"{host}: {found}"
+
+    def state_of(self, host: str) -> dict[str, Any]:
+        """What the host recorded of its part."""
+        part = "xingrin-server" if host == "server" else "xingrin-worker"
+        state: dict[str, Any] = json.loads(self.on(host, f"{HOST_PROGRAM} state {part}"))
+        return state
 
     def api(self, path: str, method: str = "GET", body: object = None) -> Any:
         """Ask the server's API from the first node, as an agent does."""

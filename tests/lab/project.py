@@ -100,6 +100,8 @@ class Project:
     DATA: ClassVar[dict[str, object]] = {}
     """Variables given to every run."""
     ENVIRONMENT: ClassVar[dict[str, str]] = {}
+    TIMEOUT: ClassVar[float] = 240
+    """Seconds a run may take."""
 
     @classmethod
     def make(cls, lab: Lab, host: LabHost, folder: Path) -> Self:
@@ -116,7 +118,7 @@ class Project:
         return [*argv, *words, *flags({**self.DATA, **data})]
 
     def program(self, argv: list[str]) -> Ran:
-        return run(argv, self.folder, self.ENVIRONMENT)
+        return run(argv, self.folder, self.ENVIRONMENT, self.TIMEOUT)
 
     def stackpin(self, command: str, stack: str, *words: str, **data: object) -> Ran:
         return self.program(self.argv(command, stack, *words, **data))
