@@ -30,9 +30,11 @@ SCRATCH = "stackpin_scratch_"
 VOLUMES = Path("/var/lib/docker")
 ASK = 60.0  # seconds for one statement
 MOVE = 3600.0  # seconds a dump or a restore may take
+LOCK = 60  # seconds a dump waits for a table
 CONNECT = "10"  # seconds, for libpq
 MAINTENANCE = "postgres"  # the database to be in while another one is made or dropped
 
+_BEGIN = f"begin isolation level repeatable read read only;\nset local lock_timeout = '{LOCK}s';"
 # Generated statements, one count per table: exact, and without the XML functions a server may lack.
 _COUNTS = r"""
 select format('select %L, count(*) from %I.%I',
@@ -137,15 +139,14 @@ class Postgres:
         """Write a dump in pg_dump's own format; return the row counts of the same instant."""
         with self.talk() as session:
             # One snapshot for both: under write load counts taken beside a dump never match it.
-            session.say(
-                "begin isolation level repeatable read read only;\nselect pg_export_snapshot();\n"
-            )
+            session.say(f"{_BEGIN}\nselect pg_export_snapshot();\n")
             snapshot = session.line()
             if not re.fullmatch(r"[0-9A-Fa-f-]{1,64}", snapshot):
                 raise failed(f"{self.place}: no snapshot for a dump: {snapshot[:80]!r}")
             session.say(f"{_COUNTS}\\echo .\n")
             counts = dict(line.split("\t") for line in session.until("."))
             words = ["--format=custom", "--no-password", f"--snapshot={snapshot}"]
+            words.append(f"--lock-wait-timeout={LOCK}s")
             argv, env = self._argv("pg_dump", *words, f"--dbname={self.name}")
             done = stream(argv, target=target, timeout=MOVE, env=env)
         if not done.ok:

@@ -81,8 +81,13 @@ def perform(
         gate = _serve(stack)
     except (HostError, OSError) as problem:
         raise _put_back(stack, database, before, problem) from problem
+    kept: str | None = f"database {before}"
     if safety is not None:
-        database.drop(before)
+        try:
+            database.drop(before)
+            kept = None
+        except HostError as problem:  # the restored one serves all the same
+            say(f"{kept} could not be dropped, drop it by hand: {problem.message}")
     journal.append(
         stack,
         "restore",
@@ -94,7 +99,7 @@ def perform(
     )
     return {
         "safety": safety["id"] if safety else None,
-        "kept": None if safety else f"database {before}",
+        "kept": kept,
         "gate": gate,
         "seconds": round(time.monotonic() - started, 3),
     }
