@@ -150,6 +150,8 @@ def release(
     digits, same = generated(settings)
     variables = sorted({*environment, *digits, *same})
     text = xingrin_compose.text(settings, variables, images, TLS, nodes=nodes)
-    given = [ref for ref in (settings.secret_key, settings.db_password) if ref is not None]
+    # Whatever secret is in the environment: without one the id would let anyone try out guesses.
+    known = (settings.secret_key, settings.db_password, *settings.secret_env.values())
+    given = [ref for ref in (*known, settings.admin_password) if ref is not None]
     key = resolve(given[0]).get_secret_value() if given else ""
     return image_release(settings.version, "compose.yml", text, environment, images, key, root)

@@ -35,6 +35,13 @@ def test_slots_differ_in_name_profile_and_label_alone():
     assert blue["networks"] == {"xingrin_network": {"aliases": ["server"]}}
 
 
+def test_the_id_of_a_release_is_keyed_by_a_secret_it_holds(monkeypatch):
+    monkeypatch.setattr(xingrin_content, "image_release", lambda *given: given)
+    settings = server(secret_env={"SCAN_API_TOKEN": "env:SCAN"}, admin_password="env:ADMIN")
+    made = xingrin_content.release(settings, given, images(settings), ".", nodes=True)
+    assert made[5] == "value-of-SCAN"
+
+
 def test_compose_has_the_services_of_the_product():
     document, _ = compose()
     services = document["services"]
