@@ -2,61 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from stackpin.host import pointer, slots
+from stackpin.host import pointer
 from stackpin.host.drivers import compose_services as services
 from stackpin.host.drivers.docker import Container
-from stackpin.host.errors import HostError
 from stackpin.host.reading import Finding
 from stackpin.host.stack import SLOTS, Stack
 
-__all__ = ["findings", "services_of"]
-
-
-def services_of(stack: Stack) -> dict[str, dict[str, Any]]:
-    """Return every service of the project, the declared ones that have no container too.
-
-    {service: {name, id, image, digest, image_id, state, exit_code, health, restarts, policy,
-    started, slot, release, config_hash, wanted_hash}}; state "absent" and nulls where nothing is.
-    wanted_hash is null for what the live release does not declare.
-    """
-    found = services.running(stack)
-    wanted = _hashes(stack)
-    answer = {name: _shown(item, wanted.get(name)) for name, item in found.items()}
-    for name in _expected(stack):
-        if name not in answer:
-            answer[name] = {**_shown(None, wanted.get(name))}
-    return dict(sorted(answer.items()))
-
-
-def _shown(item: Container | None, wanted: str | None) -> dict[str, Any]:
-    names = ("name", "id", "image", "image_id", "digest", "state", "exit_code", "health",
-             "restarts", "policy", "started", "slot", "release")  # fmt: skip
-    if item is None:
-        shown: dict[str, Any] = {**dict.fromkeys(names), "state": "absent", "restarts": 0}
-    else:
-        shown = {name: getattr(item, name) for name in names}
-    shown["config_hash"] = None if item is None else services.config_hash(item)
-    return {**shown, "wanted_hash": wanted}
-
-
-def _hashes(stack: Stack) -> dict[str, str]:
-    release = pointer.live_release(stack)
-    if release is None:
-        return {}
-    try:
-        return services.hashes(stack, release)
-    except HostError:
-        return {}  # the release's file is damaged: a finding of its own (release-modified)
-
-
-def _expected(stack: Stack) -> list[str]:
-    release = pointer.live_release(stack)
-    if release is None:
-        return []
-    live = services.of_slot(stack, slots.live_slot(stack))
-    return [live, *services.depend(stack, release), *services.front(stack, release)]
+__all__ = ["findings"]
 
 
 def findings(stack: Stack, *, busy: bool) -> list[Finding]:

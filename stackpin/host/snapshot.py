@@ -7,7 +7,6 @@ has but its program).
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import sqlite3
 from contextlib import closing
@@ -49,7 +48,7 @@ def build(stack: Stack, target: Path, *, reason: str, release: str | None) -> di
         "reason": reason,
         "created": now_text(),
         "database": database,
-        "files": {str(path.relative_to(target)): sha256(path) for path in files},
+        "files": {str(path.relative_to(target)): disk.sha256(path) for path in files},
     }
     disk.write_json(target / META, meta)
     return meta
@@ -159,7 +158,7 @@ def problems(directory: Path, meta: dict[str, Any], stack: Stack | None = None) 
         path = directory / name
         if not path.is_file():
             found.append(f"{name}: absent")
-        elif sha256(path) != wanted:
+        elif disk.sha256(path) != wanted:
             found.append(f"{name}: not the content that was backed up")
     if (meta.get("database") or {}).get("engine") == "postgres":
         database = None if stack is None else postgres.database_of(stack)
@@ -176,12 +175,3 @@ def problems(directory: Path, meta: dict[str, Any], stack: Stack | None = None) 
         if tables != meta["database"]["tables"]:
             found.append(f"{DATABASE}: other row counts than at the time of the backup")
     return found
-
-
-def sha256(path: Path) -> str:
-    """Return the hexadecimal SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
