@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pwd
+import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from stackpin.host.errors import failed
 
 __all__ = ["Result", "run"]
+
+_PDEATHSIG = 1  # prctl: the signal a process gets when its parent dies
 
 
 @dataclass(frozen=True)
@@ -41,12 +46,14 @@ def run(
     env: Mapping[str, str] | None = None,
     cwd: str | os.PathLike[str] | None = None,
     user: str | None = None,
+    bound: bool = False,
 ) -> Result:
     """Run a program by name (never through a shell) and return its answer as text.
 
     timeout: seconds, after which the program is killed. env: added to a small fixed environment
     (never argv: a process list is public). user: run as this user and its primary group only.
-    check: raise when the exit status is not 0.
+    check: raise when the exit status is not 0. bound: the program must not outlive this one, or it
+    would go on changing things while somebody else cleans up already.
 
     Raises HostError(error): not found, timed out or, with `check`, not successful.
     """
@@ -70,6 +77,8 @@ def run(
             env=environment,
             cwd=cwd,
             check=False,
+            # With threads about nothing of Python's may run between fork and exec.
+            preexec_fn=_bound_to(os.getpid()) if bound and threading.active_count() == 1 else None,
             **stdin,
             **identity,
         )
@@ -87,6 +96,17 @@ def run(
             f"{_show(argv)}: exit status {result.code}: {result.last_line()}", code=result.code
         )
     return result
+
+
+def _bound_to(parent: int) -> Callable[[], None]:
+    prctl = ctypes.CDLL(None).prctl
+
+    def bind() -> None:
+        prctl(_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it was killed before it could be bound to
+            os._exit(137)
+
+    return bind
 
 
 def _show(argv: Sequence[str]) -> str:

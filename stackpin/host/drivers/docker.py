@@ -123,9 +123,8 @@ def docker(
     """
     words = ["docker", *argv]
     try:
-        answer = run(
-            words, data, timeout, check=False, env={"DOCKER_CONFIG": config, **(env or {})}
-        )
+        environment = {"DOCKER_CONFIG": config, **(env or {})}
+        answer = run(words, data, timeout, check=False, env=environment, bound=True)
     except HostError as error:
         if "no answer within" in error.message:
             raise failed(
