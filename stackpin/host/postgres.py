@@ -1,7 +1,6 @@
 """The PostgreSQL database of a stack, through its container or a one-off one for a remote host.
 
-Passwords go by environment only. Scratch databases are named stackpin_scratch_* and never outlive
-the call that made them, or the next one when that was killed.
+Passwords go by environment only.
 """
 
 from __future__ import annotations
@@ -10,13 +9,12 @@ import contextlib
 import hashlib
 import json
 import re
-import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stackpin.host import mutex, pointer, releases, room
+from stackpin.host import pointer, releases
 from stackpin.host.drivers import compose_services as services
 from stackpin.host.drivers import docker
 from stackpin.host.errors import HostError, failed, refused
@@ -24,10 +22,8 @@ from stackpin.host.piping import Talk, stream, talk
 from stackpin.host.stack import Stack
 from stackpin.host.system import Result
 
-__all__ = ["SCRATCH", "Postgres", "database_of", "fingerprint", "quoted", "scratch"]
+__all__ = ["MAINTENANCE", "MOVE", "Postgres", "database_of", "fingerprint", "quoted", "text"]
 
-SCRATCH = "stackpin_scratch_"
-VOLUMES = Path("/var/lib/docker")
 ASK = 60.0  # seconds for one statement
 MOVE = 3600.0  # seconds a dump or a restore may take
 LOCK = 60  # seconds a dump waits for a table
@@ -254,36 +250,6 @@ def database_of(
         image=str(image) if image else None,
         may_create=bool(settings.get("scratch", True)),
     )
-
-
-@contextlib.contextmanager
-def scratch(database: Postgres, source: Path | None = None) -> Iterator[str]:
-    """Give the name of a scratch database, empty or restored from `source`; always dropped.
-
-    One at a time per stack, so every other one found is what a killed program left.
-    """
-    with mutex.flock(mutex.state_dir(database.stack) / "scratch.lock", timeout=MOVE):
-        for left in database.databases(SCRATCH):
-            database.drop(left)
-        name = SCRATCH + secrets.token_hex(6)
-        if source is not None:
-            _require_room(database)
-        try:
-            database.create(name)
-            if source is not None:
-                database.load(source, name)
-            yield name
-        finally:
-            database.drop(name)
-
-
-def _require_room(database: Postgres) -> None:
-    """Refuse a copy that the disk below the live database cannot take: that one would stop."""
-    if database.service is None:
-        return  # its disk is not ours to see
-    size = int(database.psql(f"select pg_database_size({text(database.name)});")[0][0])
-    volumes = database.stack.at(VOLUMES)
-    room.require(volumes, size, f"a scratch copy of {database.place}")
 
 
 def text(value: str) -> str:

@@ -13,7 +13,6 @@ from stackpin.host.drivers import driver
 from stackpin.host.errors import HostError, broken, failed, gate_failed, refused
 from stackpin.host.postgres import (
     MAINTENANCE,
-    VOLUMES,
     Postgres,
     database_of,
     fingerprint,
@@ -21,6 +20,7 @@ from stackpin.host.postgres import (
     text,
 )
 from stackpin.host.progress import say
+from stackpin.host.scratch import VOLUMES
 from stackpin.host.stack import SLOTS, Stack
 from stackpin.host.waiting import Target, wait_healthy, wait_ready
 

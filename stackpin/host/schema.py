@@ -17,8 +17,9 @@ from stackpin.host.drivers import compose_services as services
 from stackpin.host.drivers import docker
 from stackpin.host.errors import HostError, failed, refused
 from stackpin.host.masking import Masker
-from stackpin.host.postgres import SCRATCH, Postgres, database_of, scratch
+from stackpin.host.postgres import Postgres, database_of
 from stackpin.host.progress import say
+from stackpin.host.scratch import SCRATCH, scratch
 from stackpin.host.stack import Stack
 
 __all__ = ["COMMANDS", "apply", "clean", "missing", "rehearse", "schema"]

@@ -16,6 +16,7 @@ from typing import Any
 from stackpin.host import disk, pointer, postgres, room, sqlite_db
 from stackpin.host.clock import now_text
 from stackpin.host.errors import HostError, failed
+from stackpin.host.scratch import scratch
 from stackpin.host.stack import Stack
 
 __all__ = ["DATABASE", "DUMP", "META", "build", "database_summary", "problems", "read_meta"]
@@ -82,7 +83,7 @@ def _dump(stack: Stack, target: Path) -> dict[str, Any] | None:
     tables = database.dump(target)
     found, how = _tried(database, target, tables)
     if found:
-        raise failed(f"{database.place}: no backup was made, the dump is not sound: {found}")
+        raise failed(f"{database.place}: no backup was made, the dump could not be proven: {found}")
     columns = database.columns()
     return {
         "engine": "postgres",
@@ -101,7 +102,7 @@ def _tried(
     if not database.may_create or not database.present():
         return database.readable(dump), "read"
     try:
-        with postgres.scratch(database, dump) as name:
+        with scratch(database, dump) as name:
             counts = database.counts(name)
     except HostError as problem:
         return problem.message, "restored"
