@@ -55,11 +55,12 @@ mypy: setup
 	$(BIN)/mypy
 
 # In one process each: gevent, which pyinfra needs, does not suit xdist's workers.
+# The halves take about the same time: the programs that run on hosts, and everything else.
 unit-host: setup
-	$(BIN)/pytest -q tests/unit/test_host_*.py
+	$(BIN)/pytest -q tests/unit/test_host_*.py tests/unit/test_crm_*.py
 
 unit-rest: setup
-	$(BIN)/pytest -q tests/unit --ignore-glob='*/test_host_*.py'
+	$(BIN)/pytest -q tests/unit --ignore-glob='*/test_host_*.py' --ignore-glob='*/test_crm_*.py'
 
 # Lab tests mostly wait for gates and timers: four files at once, each with hosts of its own.
 # The longest files come first.
