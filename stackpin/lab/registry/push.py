@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urljoin
@@ -41,7 +41,7 @@ class Pusher:
     address: str
     ca: Path
     username: str
-    password: str
+    password: str = field(repr=False)
     namespace: str
 
     def repository(self, name: str) -> str:
