@@ -18,7 +18,7 @@ from stackpin.lab import Lab, LabHost
 
 HERE = Path(__file__).parent
 GROUPS = dict.fromkeys(
-    ("test_fleet_faults", "test_fleet_modes", "test_fleet_server", "test_stock_fleet"),
+    ("test_fleet_modes", "test_fleet_server", "test_stock_fleet"),
     "fleet-of-three",
 )
 SUBNETS = 93  # second octet of the test labs' addresses, one /24 each
