@@ -85,11 +85,12 @@ class Talk:
         return found
 
     def complaint(self) -> str:
-        """Return the last line it wrote on standard error."""
+        """Return what it wrote on standard error: the line that names an error, else the last."""
         self._errors.seek(0)
         text = self._errors.read().decode("utf-8", "replace")[-SHOWN:]
         lines = [line.strip() for line in text.splitlines() if line.strip()]
-        return lines[-1] if lines else ""
+        telling = [line for line in lines if "ERROR" in line or "FATAL" in line]
+        return (telling or lines or [""])[-1]
 
 
 @contextlib.contextmanager

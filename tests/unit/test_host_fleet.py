@@ -257,3 +257,9 @@ def test_a_login_where_no_postgresql_is(server: Server) -> None:
     number = int(server.server_address[1])
     assert "no PostgreSQL answers" in str(login("127.0.0.1", number, "d", "u", "p", timeout=0.3))
     assert "no PostgreSQL answers" in str(login("127.0.0.1", 9, "d", "u", "p"))
+
+
+def test_a_conversation_that_ends_early_names_the_error() -> None:
+    words = "echo 'ERROR:  canceling statement due to lock timeout' >&2; echo '    ^' >&2; exit 3"
+    with talk(["sh", "-c", words]) as session, pytest.raises(HostError, match="lock timeout"):
+        session.line()
