@@ -92,6 +92,7 @@ def test_changed_worker_id_makes_the_container_anew(node: Node) -> None:
 @pytest.mark.parametrize("overlap", [True, False])
 def test_killed_before_each_docker_command(node: Node, overlap: bool) -> None:
     node.configure(overlap=overlap, gate=AT_ONCE, heartbeat_seconds=0)
+    base(node, "v1.2.0")  # its image is here: each try below takes the same steps
     base(node)
     died, live, other = [], "v1.1.0", "v1.2.0"
     releases = {version: node.receive(version) for version in (live, other)}
