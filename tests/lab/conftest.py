@@ -24,6 +24,7 @@ GROUPS = dict.fromkeys(
 SUBNETS = 93  # second octet of the test labs' addresses, one /24 each
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
