@@ -64,8 +64,8 @@ unit-rest: setup
 
 # Lab tests mostly wait for gates and timers: four files at once, each with hosts of its own.
 # The longest files come first.
-PARALLEL := -n 4 --dist loadgroup --no-loadscope-reorder --durations=15
-LAB_TESTS := $(patsubst %,tests/lab/test_%.py,fleet_faults fleet_server fleet switch failures secrets) tests/lab
+PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder --durations=15
+LAB_TESTS := $(patsubst %,tests/lab/test_%.py,fleet_faults fleet_server fleet workers) tests/lab
 
 test-lab: setup system browser artifacts
 	$(BIN)/pytest -q $(PARALLEL) $(LAB_TESTS)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fleet_kit import Fleet
+from xdist.scheduler import LoadFileScheduling
 
 from stackpin.errors import StackpinError
 from stackpin.lab import Lab, LabHost
@@ -24,13 +26,22 @@ GROUPS = dict.fromkeys(
 SUBNETS = 93  # second octet of the test labs' addresses, one /24 each
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.lab)
-            # One xdist worker takes a whole file; some files share the hosts of one fleet.
-            item.add_marker(pytest.mark.xdist_group(GROUPS.get(item.path.stem, item.path.stem)))
+
+
+class ByHosts(LoadFileScheduling):
+    """Gives an xdist worker whole files, and all files of one fleet to the same worker."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = Path(nodeid.partition("::")[0]).stem
+        return GROUPS.get(file, file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByHosts:
+    return ByHosts(config, log)
 
 
 @pytest.fixture(scope="session")
