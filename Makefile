@@ -1,6 +1,6 @@
 # Everything Stackpin needs, from a bare Debian 12/13 or Ubuntu 24.04 machine (as root for the lab).
 #   make demo       the whole story on real hosts of your own machine (demo-fleet: its second act)
-#   make test       lint, types, unit, lab (real hosts) and browser tests
+#   make test       lint, types, unit, lab (real hosts) and browser tests; test-fleet: those of fleets
 #   make test-fast  lint, types and unit tests only: no host, under a minute
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -13,7 +13,7 @@ LAB_PACKAGES := debootstrap systemd-container iptables iproute2 openssh-client o
 TEST_PACKAGES := chromium chromium-driver
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup system browser artifacts test test-fast ruff mypy unit-host unit-rest test-lab test-browser \
+.PHONY: help setup system browser artifacts test test-fast ruff mypy unit-host unit-rest test-lab test-fleet test-browser \
   demo demo-fleet bench lock clean
 
 help:
@@ -63,19 +63,21 @@ unit-rest: setup
 	$(BIN)/pytest -q tests/unit --ignore-glob='*/test_host_*.py' --ignore-glob='*/test_crm_*.py'
 
 # Lab tests mostly wait for gates and timers: four files at once, each with hosts of its own.
-# The longest files come first.
 PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder --durations=15
-LAB_TESTS := $(patsubst %,tests/lab/test_%.py,fleet_faults fleet_server fleet workers) tests/lab
 
 test-lab: setup system browser artifacts
-	$(BIN)/pytest -q $(PARALLEL) $(LAB_TESTS)
+	$(BIN)/pytest -q $(PARALLEL) -m "not fleet" tests/lab
+
+# A server, nodes and a registry for each of four files: up to 24 hosts with Docker at once.
+test-fleet: setup system artifacts
+	$(BIN)/pytest -q $(PARALLEL) -m fleet tests/lab
 
 test-browser: setup browser
 	$(BIN)/pytest -q tests/browser
 
 test: test-fast system browser artifacts
 	$(BIN)/pytest -q tests/browser
-	$(BIN)/pytest -q $(PARALLEL) $(LAB_TESTS)
+	$(BIN)/pytest -q $(PARALLEL) -m "not fleet" tests/lab
 
 demo: setup system artifacts
 	@$(BIN)/python -m stackpin.lab.demo

@@ -19,10 +19,15 @@ from stackpin.errors import StackpinError
 from stackpin.lab import Lab, LabHost
 
 HERE = Path(__file__).parent
-GROUPS = dict.fromkeys(
-    ("test_fleet_modes", "test_fleet_server", "test_stock_fleet"),
-    "fleet-of-three",
+FLEETS = (  # longest first; the last three share the hosts of one fleet
+    "test_fleet",
+    "test_fleet_faults",
+    "test_workers",
+    "test_fleet_server",
+    "test_fleet_modes",
+    "test_stock_fleet",
 )
+GROUPS = dict.fromkeys(FLEETS[3:], "fleet-of-three")
 SUBNETS = 93  # second octet of the test labs' addresses, one /24 each
 
 
@@ -30,6 +35,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.lab)
+            if item.path.stem in FLEETS:
+                item.add_marker(pytest.mark.fleet)
+    rank = {stem: at for at, stem in enumerate(FLEETS)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(FLEETS)))
 
 
 class ByHosts(LoadFileScheduling):
