@@ -69,7 +69,7 @@ def flags(data: dict[str, object]) -> list[str]:
     return words
 
 
-def run(argv: list[str], folder: Path, env: dict[str, str], timeout: float = 240) -> Ran:
+def run(argv: list[str], folder: Path, env: dict[str, str], timeout: float = 480) -> Ran:
     """Run a program in `folder` with nobody to answer its questions."""
     done = subprocess.run(
         argv,

@@ -8,7 +8,7 @@ from project import host_name
 
 from stackpin.lab import Lab
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 def test_canary_then_the_rest(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -15,7 +15,7 @@ from stackpin.lab import Lab, LabHost
 from stackpin.lab.secret import secret
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_the_portal_of_a_lab_host_in_a_browser(lab: Lab, host: LabHost, tmp_path: Path) -> None:
     Kit.make(lab, host, tmp_path).deploy("site").exits(0)
     env = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}

@@ -16,7 +16,7 @@ from project import STACKPIN, host_name
 from stackpin.lab import Lab
 
 pytestmark = [
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(900),
     pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning"),
 ]
 

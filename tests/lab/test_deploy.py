@@ -14,7 +14,7 @@ from project import host_name
 
 from stackpin.lab import Lab
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")

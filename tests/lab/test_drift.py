@@ -11,7 +11,7 @@ from project import host_name
 
 from stackpin.lab import Lab
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")

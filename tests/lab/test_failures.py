@@ -13,7 +13,7 @@ from project import STACKPIN, host_name
 
 from stackpin.lab import Lab
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 # Asked in a process of its own: importing the rollout brings gevent, which stops xdist's workers.
 SHOW_STAGES = "from stackpin.rollout.performing import STAGES; print(*STAGES)"

@@ -13,7 +13,7 @@ from project import Ran, host_name
 
 from stackpin.lab import Lab
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 # Everything a deploy could touch, except what changes by itself or by being asked.
 FINGERPRINT = (

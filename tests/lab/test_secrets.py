@@ -26,7 +26,7 @@ from project import host_name
 from stackpin.lab import Lab
 from stackpin.lab.ssh import ssh_command
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)
 
 # Every process's command line, five times a second, as the least of users sees them.
 SAMPLER = (

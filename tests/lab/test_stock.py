@@ -15,7 +15,7 @@ from stock_host import TOKEN, Stock, changed
 from stackpin.lab import Lab
 
 pytestmark = [
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(900),
     pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning"),
 ]
 
