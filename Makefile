@@ -1,7 +1,7 @@
 # Everything Stackpin needs, from a bare Debian 12/13 or Ubuntu 24.04 machine (as root for the lab).
 #   make demo       the whole story on real hosts of your own machine (demo-fleet: its second act)
 #   make test       lint, types, unit, lab (real hosts) and browser tests; test-fleet: those of fleets
-#   make test-fast  lint, types and unit tests only: no host, under a minute
+#   make test-fast  lint, types and unit tests only: no host, about a minute
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
