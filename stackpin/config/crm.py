@@ -8,11 +8,12 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from stackpin.config import crm_checks
+from stackpin.config.added_env import judge
 from stackpin.config.checks import BaseCheck, Check, Where, distinct_names
 from stackpin.config.common import Also, PublicEdge, Resolve, SecretUse, Shared, StackSettings
-from stackpin.config.crm_env import ENV, judge
+from stackpin.config.crm_env import ENV, OWN
 from stackpin.config.envfile import unwritable
-from stackpin.config.hoststack import Backup, Gate, HostStack, Listeners
+from stackpin.config.hoststack import Backup, Gate, HostStack, Listeners, require_time
 from stackpin.config.problems import invalid
 from stackpin.config.types import (
     AbsPath,
@@ -164,7 +165,7 @@ class CrmSettings(StackSettings, CrmUpstream):
     @field_validator("env", "secret_env", "backup_env")
     @classmethod
     def _names(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        judge(str(info.field_name), value)
+        judge("crm_", OWN, str(info.field_name), value)
         return value
 
     @field_validator("backup_repository")
@@ -177,14 +178,7 @@ class CrmSettings(StackSettings, CrmUpstream):
     @field_validator("guard_seconds")
     @classmethod
     def _in_time(cls, value: float, info: ValidationInfo) -> float:
-        gate = info.data.get("gate")
-        if isinstance(gate, Gate):
-            least = gate.settle + gate.consecutive * (gate.interval + 1) + 10
-            if value < least:
-                raise invalid(
-                    f"at least {least:g} s, or the guard fires while the new slot is still probed",
-                    "Raise it, or lower crm_gate's settle, consecutive or interval.",
-                )
+        require_time("crm_", value, info.data.get("gate"))
         return value
 
     @field_validator("extra_checks")

@@ -56,6 +56,21 @@ class Gate(Model):
         return self
 
 
+def require_time(prefix: str, guard_seconds: float, gate: object) -> None:
+    """Raise the validation error when the guard would fire while the new slot is still probed.
+
+    `gate` is what became of {prefix}gate; one that is itself wrong is told elsewhere.
+    """
+    if not isinstance(gate, Gate):
+        return
+    least = gate.settle + gate.consecutive * (gate.interval + 1) + 10
+    if guard_seconds < least:
+        raise invalid(
+            f"at least {least:g} s, or the guard fires while the new slot is still probed",
+            f"Raise it, or lower {prefix}gate's settle, consecutive or interval.",
+        )
+
+
 class Listeners(Model):
     """Which ports may listen on addresses other than loopback, as "443/tcp"."""
 

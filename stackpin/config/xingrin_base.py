@@ -8,9 +8,10 @@ from typing import Any, ClassVar, Self
 from pydantic import ValidationInfo, field_validator, model_validator
 
 from stackpin.config import xingrin_checks, xingrin_env
+from stackpin.config.added_env import judge
 from stackpin.config.checks import Check, distinct_names
 from stackpin.config.common import SecretUse, StackSettings
-from stackpin.config.hoststack import Gate
+from stackpin.config.hoststack import require_time
 from stackpin.config.problems import invalid
 from stackpin.config.xingrin_fields import (
     ImageFields,
@@ -35,7 +36,7 @@ class XingrinBase(
     @field_validator("env", "secret_env", "backup_env")
     @classmethod
     def _names(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        xingrin_env.judge(str(info.field_name), value)
+        judge("xingrin_", xingrin_env.OWN, str(info.field_name), value)
         return value
 
     @field_validator("extra_checks")
@@ -47,14 +48,7 @@ class XingrinBase(
     @field_validator("guard_seconds")
     @classmethod
     def _in_time(cls, value: float, info: ValidationInfo) -> float:
-        gate = info.data.get("gate")
-        if isinstance(gate, Gate):
-            least = gate.settle + gate.consecutive * (gate.interval + 1) + 10
-            if value < least:
-                raise invalid(
-                    f"at least {least:g} s, or the guard fires while the new slot is still probed",
-                    "Raise it, or lower xingrin_gate's settle, consecutive or interval.",
-                )
+        require_time("xingrin_", value, info.data.get("gate"))
         return value
 
     @model_validator(mode="after")

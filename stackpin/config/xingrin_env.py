@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-
-from stackpin.config.envfile import unwritable
-from stackpin.config.problems import invalid
-
-__all__ = ["FIXED", "GENERATED", "judge"]
+__all__ = ["FIXED", "GENERATED", "OWN"]
 
 # What the server's container is told whatever the inventory says. The port of the database and
 # that of Redis are those inside the network: the product uses one variable for both sides.
@@ -24,7 +18,7 @@ FIXED = {
 # Made on the host once, unless given. Django reads SECRET_KEY; the product's own files only ever
 # set DJANGO_SECRET_KEY, which nobody reads, so that installs share a public constant.
 GENERATED = {"DB_PASSWORD": 32, "SECRET_KEY": 64, "DJANGO_SECRET_KEY": 64}
-_OWN = {
+OWN = {
     "DB_HOST": "xingrin_db_host",
     "DB_PORT": "xingrin_db_port",
     "DB_NAME": "xingrin_db_name",
@@ -41,23 +35,3 @@ _OWN = {
     "DEBUG": "xingrin_dev",
     **{name: "nothing: it is fixed" for name in FIXED if name not in {"ENABLE_COMMAND_LOGGING"}},
 }
-_SECRET_NAME = re.compile(r"TOKEN|PASSWORD|PASSWD|SECRET|CREDENTIAL|PRIVATE|API_?KEY")
-
-
-def judge(field: str, variables: Mapping[str, object]) -> None:
-    """Raise the validation error for the first wrong entry of xingrin_env and its two kin.
-
-    `field` is "env", "secret_env" or "backup_env"; values are texts or secret references.
-    """
-    for name, value in variables.items():
-        if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name) or name.startswith("STACKPIN_"):
-            raise invalid(
-                f"names of capital letters, digits and _ not beginning with STACKPIN_ ({name!r})",
-                "Rename it.",
-            )
-        if name in _OWN and field != "backup_env":
-            raise invalid(f"no {name}: it has a setting of its own", f"Set {_OWN[name]}.")
-        if field == "env" and _SECRET_NAME.search(name):
-            raise invalid(f"no secret ({name} looks like one)", "Move it to xingrin_secret_env.")
-        if isinstance(value, str) and unwritable(value):
-            raise invalid(f"{name} without {unwritable(value)}", "Remove it.")
