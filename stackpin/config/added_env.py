@@ -1,4 +1,4 @@
-"""Which environment variables an inventory may add to a service's own."""
+"""What an inventory may add: environment variables beside a service's own, a backup repository."""
 
 from __future__ import annotations
 
@@ -29,3 +29,9 @@ def judge(prefix: str, own: Mapping[str, str], field: str, variables: Mapping[st
             raise invalid(f"no secret ({name} looks like one)", f"Move it to {prefix}secret_env.")
         if isinstance(value, str) and unwritable(value):
             raise invalid(f"{name} without {unwritable(value)}", "Remove it.")
+
+
+def require_no_password(prefix: str, repository: str) -> None:
+    """Raise the validation error for a restic repository with a password in its address."""
+    if re.search(r"//[^/@\s]*:[^/@\s]*@", repository) or not repository.isprintable():
+        raise invalid("a repository without a password in it", f"Put it in {prefix}backup_env.")

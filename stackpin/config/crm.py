@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from stackpin.config import crm_checks
-from stackpin.config.added_env import judge
+from stackpin.config.added_env import judge, require_no_password
 from stackpin.config.checks import BaseCheck, Check, Where, distinct_names
 from stackpin.config.common import Also, PublicEdge, Resolve, SecretUse, Shared, StackSettings
 from stackpin.config.crm_env import ENV, OWN
@@ -171,8 +171,7 @@ class CrmSettings(StackSettings, CrmUpstream):
     @field_validator("backup_repository")
     @classmethod
     def _no_password(cls, value: str) -> str:
-        if re.search(r"//[^/@\s]*:[^/@\s]*@", value) or any(not c.isprintable() for c in value):
-            raise invalid("a repository without a password in it", "Put it in crm_backup_env.")
+        require_no_password("crm_", value)
         return value
 
     @field_validator("guard_seconds")

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 from pydantic import ValidationInfo, field_validator, model_validator
 
 from stackpin.config import xingrin_checks, xingrin_env
-from stackpin.config.added_env import judge
+from stackpin.config.added_env import judge, require_no_password
 from stackpin.config.checks import Check, distinct_names
 from stackpin.config.common import SecretUse, StackSettings
 from stackpin.config.hoststack import require_time
@@ -37,6 +37,12 @@ class XingrinBase(
     @classmethod
     def _names(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         judge("xingrin_", xingrin_env.OWN, str(info.field_name), value)
+        return value
+
+    @field_validator("backup_repository")
+    @classmethod
+    def _no_password(cls, value: str) -> str:
+        require_no_password("xingrin_", value)
         return value
 
     @field_validator("extra_checks")

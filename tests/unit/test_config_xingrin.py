@@ -56,6 +56,7 @@ def test_tags_that_are_no_release_are_refused(tag):
         ("allow", ["10.0.0.1/24"]),
         ("registry_mirrors", ["https://user@mirror.example.org"]),
         ("db_name", "x;drop"),
+        ("backup_repository", "rest:https://user:word@backup.example.org/"),
         ("env", {"DB_PASSWORD": "x"}),
         ("env", {"MY_TOKEN": "x"}),
         ("registry_username", "u"),
