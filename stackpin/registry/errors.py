@@ -23,7 +23,7 @@ class RegistryProblem(Refused):
 
     def __init__(self, registry: str, image: str, found: str, remedy: str = "") -> None:
         """`registry` is its address, `image` what was asked for, `found` what came instead."""
-        self.registry, self.image, self.found = registry, image, found
+        self.registry, self.image, self.found, self.told = registry, image, found, remedy
         text = f"registry {registry}: {image}: found {found}, expected {self.expected}. "
         super().__init__(text + (remedy or self.remedy))
 

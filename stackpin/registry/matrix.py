@@ -14,7 +14,7 @@ from stackpin.errors import Refused
 from stackpin.lockfile import Imaged
 from stackpin.registry import reference
 from stackpin.registry.client import DEADLINE, Registry
-from stackpin.registry.errors import RegistryUnreachable, TagMissing
+from stackpin.registry.errors import RegistryProblem, RegistryUnreachable, TagMissing
 from stackpin.registry.reference import DOCKER_HUB, Reference
 
 __all__ = ["Registries", "Sourced", "ask_all", "available", "following", "newest"]
@@ -138,11 +138,26 @@ def gather(
 
 
 def merged(problems: Sequence[Refused]) -> Refused:
-    """Return one error that tells all `problems`, of the first one's kind."""
+    """Return one error that tells all `problems`, of the first one's kind.
+
+    What a registry refuses for several images in the same way is said once, with their names.
+    """
+    alike: dict[tuple[type[Refused], str], list[Refused]] = {}
+    for problem in problems:
+        where = problem.registry if isinstance(problem, RegistryProblem) else str(problem)
+        alike.setdefault((type(problem), where), []).append(problem)
     first = problems[0]
-    if len(problems) > 1:
-        first.args = ("\n".join(dict.fromkeys(str(problem) for problem in problems)),)
+    first.args = ("\n".join(_once(group) for group in alike.values()),)
     return first
+
+
+def _once(group: Sequence[Refused]) -> str:
+    own = [problem for problem in group if isinstance(problem, RegistryProblem)]
+    if not own:
+        return str(group[0])
+    images = ", ".join(dict.fromkeys(problem.image for problem in own))
+    found = "; ".join(dict.fromkeys(problem.found for problem in own))
+    return str(type(own[0])(own[0].registry, images, found, own[0].told))
 
 
 def following(settings: Sourced) -> dict[str, str]:

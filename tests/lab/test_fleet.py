@@ -128,7 +128,7 @@ def test_a_release_with_an_image_missing_is_refused(fleet: Fleet):
 
 @pytest.mark.parametrize(
     ("fault", "why"),
-    [("down", "registry"), ("wrong_certificate", "certificate"), ("refuse_login", "login")],
+    [("down", "registry"), ("wrong_certificate", "certificate"), ("refuse_login", "401")],
 )
 def test_a_registry_in_trouble_refuses_an_update(fleet: Fleet, fault: str, why: str):
     before = fleet.agents(), fleet.pins.read_text()
@@ -150,7 +150,7 @@ def test_a_slow_registry_delays_but_does_not_break(fleet: Fleet):
     finally:
         faults.heal(fleet.lab)
     assert ran.code == 0, ran.text
-    assert NEW in ran.text
+    assert "newest: v1.6.0" in ran.text
 
 
 def test_a_downgrade_latest_and_placeholders_are_refused(fleet: Fleet):
@@ -166,7 +166,7 @@ def test_workers_are_listed_with_what_they_run(fleet: Fleet):
     ran = fleet.program([*fleet.argv("workers list", "xingrin", "--json")[:3], INVENTORY, "--json"])
     document = json.loads(ran.out)
     states = {
-        row["node"]: row["state"] for row in document["workers"] if row["node"] in fleet.nodes
+        row["name"]: row["state"] for row in document["workers"] if row["name"] in fleet.nodes
     }
     assert states == dict.fromkeys(fleet.nodes, "online"), ran.out
 
@@ -178,7 +178,7 @@ def test_a_tag_pushed_again_is_drift_and_refused(fleet: Fleet):
     assert "xingrin-agent" in ran.text
     assert "node1" in ran.text
     refused = fleet.update(OLD, "--allow-downgrade").exits(3)
-    assert "digest" in refused.text
+    assert "pushed again" in refused.text
     assert fleet.agents() == agents, "what runs is still what was locked"
     fleet.lab.registry.push([OLD])  # the tag names its first content again
     fleet.stackpin("drift", "xingrin").exits(0)

@@ -21,6 +21,7 @@ from stackpin.registry.errors import (
     TlsProblem,
     Unauthorized,
 )
+from stackpin.registry.matrix import merged
 
 REPO, TAG = "team/app", "v1.2.0"
 PASSWORD = "hush-hush-very"
@@ -255,3 +256,15 @@ def test_plain_http_is_told(tmp_path: Path) -> None:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_what_a_registry_refuses_for_every_image_is_said_once():
+    problems = [
+        Unauthorized("r.example", "r.example/a:v1", "401"),
+        TagMissing("r.example", "r.example/b:v1", "none (404)"),
+        Unauthorized("r.example", "r.example/c:v1", "401"),
+    ]
+    told = str(merged(problems)).splitlines()
+    assert len(told) == 2
+    assert "r.example/a:v1, r.example/c:v1: found 401," in told[0]
+    assert "r.example/b:v1: found none (404)" in told[1]
