@@ -1,9 +1,10 @@
-"""A self-signed certificate, made once on the host: its key never travels."""
+"""Certificates: one's own, or a self-signed one made once on the host, whose key never travels."""
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -18,8 +19,13 @@ from pyinfra.context import host
 
 from facts.files import Tree
 from facts.tls import Certificate
+from operations.archives import read_text
+from operations.entries import File
 from operations.notes import Change, note
 from operations.program import Commands
+from stackpin.config.common import Resolve
+from stackpin.config.portal import TlsFiles
+from stackpin.errors import Refused
 
 DAYS = 825  # the longest life browsers accept for a certificate someone trusts by hand
 
@@ -138,3 +144,23 @@ def pair_problem(certificate: str, key: str) -> str | None:
     if public.public_bytes(*form) != private.public_key().public_bytes(*form):
         return "the key does not belong to the certificate"
     return None
+
+
+def given(  # noqa: PLR0917 - what it is made from, then where it goes
+    variable: str, tls: TlsFiles, resolve: Resolve, root: Path, certificate: str, key: str
+) -> list[File]:
+    """Return the files of a certificate of one's own: `key`, then `certificate`, paths on the host.
+
+    Raises Refused naming `variable` when the two do not belong together: nginx would not start
+    again with them.
+    """
+    path = root / Path(tls.certificate).expanduser()
+    secret = resolve(tls.key).get_secret_value()
+    text = read_text(path, f"{variable}['certificate']")
+    problem = pair_problem(text, secret)
+    if problem:
+        raise Refused(
+            f"{variable}: found that {problem} ({path}, {tls.key}); expected a "
+            "certificate with its own key, both PEM. Refer to files which belong together."
+        )
+    return [File(key, secret.rstrip("\n") + "\n", "0600", secret=True), File(certificate, text)]

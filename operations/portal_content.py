@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import ipaddress
-import tarfile
 from pathlib import Path
 
-from operations.certificates import pair_problem
+from operations import archives
+from operations.certificates import given
 from operations.crm_content import boot_unit, state_directories
 from operations.entries import Directory, File, Link
 from operations.provenance import git_head, who
@@ -27,7 +26,6 @@ SITE = "/etc/nginx/sites-available/stackpin-portal.conf"
 SITE_LINK = "/etc/nginx/sites-enabled/stackpin-portal.conf"
 SNIPPET = "/etc/nginx/snippets/stackpin-portal.conf"
 VERSION = "v1"  # pages have no version of their own: their digest tells them apart
-LARGEST = 256 * 1024 * 1024  # bytes of all pages together; more is a mistaken folder
 
 
 def entries(
@@ -54,19 +52,7 @@ def tls_files(settings: PortalSettings, resolve: Resolve, root: Path) -> list[Fi
     """
     if not isinstance(settings.tls, TlsFiles):
         return []
-    path = root / Path(settings.tls.certificate).expanduser()
-    key = resolve(settings.tls.key).get_secret_value()
-    certificate = _read(path, "portal_tls['certificate']")
-    problem = pair_problem(certificate, key)
-    if problem:
-        raise Refused(
-            f"portal_tls: found that {problem} ({path}, {settings.tls.key}); expected a "
-            "certificate with its own key, both PEM. Refer to files which belong together."
-        )
-    return [
-        File(KEY, key.rstrip("\n") + "\n", "0600", secret=True),
-        File(CERTIFICATE, certificate),
-    ]
+    return given("portal_tls", settings.tls, resolve, root, CERTIFICATE, KEY)
 
 
 def names(settings: PortalSettings, address: str | None) -> list[str]:
@@ -81,7 +67,7 @@ def site(settings: PortalSettings, tls: list[File], root: Path) -> tuple[list[Fi
     files = []
     if settings.nginx_snippet is not None:
         path = root / Path(settings.nginx_snippet).expanduser()
-        files.append(File(SNIPPET, _read(path, "portal_nginx_snippet")))
+        files.append(File(SNIPPET, archives.read_text(path, "portal_nginx_snippet")))
     text = render(
         "portal/site.conf.j2",
         server_name=settings.server_name,
@@ -115,7 +101,7 @@ def release(settings: PortalSettings, root: Path) -> tuple[Release, bytes]:
             f"portal_assets: found no index.html in {folder}; expected the folder of the portal's "
             "pages. Set portal_assets to it."
         )
-    body = _tar(folder)
+    body = archives.tar(archives.folder("portal_assets", folder))
     digest = hashlib.sha256(body).hexdigest()
     environment = {"STACKPIN_VERSION": VERSION}
     made = Release.make(
@@ -129,38 +115,6 @@ def release(settings: PortalSettings, root: Path) -> tuple[Release, bytes]:
         created_by=who(),
     )
     return made, body
-
-
-def _tar(folder: Path) -> bytes:
-    paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts)
-    )
-    size = sum(path.stat().st_size for path in paths)
-    if size > LARGEST:
-        raise Refused(
-            f"portal_assets: found {size >> 20} MiB in {folder}; expected pages of at most "
-            f"{LARGEST >> 20} MiB. Refer to the folder of the pages alone."
-        )
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for path in paths:
-            data = path.read_bytes()
-            member = tarfile.TarInfo(path.relative_to(folder).as_posix())
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
-    return buffer.getvalue()
-
-
-def _read(path: Path, variable: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Refused(
-            f"{variable}: found no readable text at {path} ({error}); expected the file. "
-            "Put it there or change the variable."
-        ) from None
 
 
 def _addresses(texts: list[str | None]) -> list[str]:

@@ -15,6 +15,7 @@ from pyinfra.context import ctx_config, ctx_host
 from pyinfra_cli.exceptions import UnexpectedExternalError
 from pyinfra_cli.util import load_deploy_file
 
+from stackpin.engine.part import loading
 from stackpin.engine.predict import verdict
 from stackpin.engine.session import Session
 from stackpin.engine.state import active, load_inventory, new_state
@@ -172,7 +173,8 @@ def _load(run: DeployRun, part: str, name: str) -> None:
     config.lock_current_state()
     run.state.current_op_file_number += 1
     try:
-        load_deploy_file(run.state, name)
+        with loading(part):
+            load_deploy_file(run.state, name)
     except StackpinError:
         raise
     except Exception as error:
