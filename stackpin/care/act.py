@@ -1,11 +1,12 @@
-"""Change how a deployed service runs: host after host, each under the lease."""
+"""Change how deployed services run: host after host, part after part, each under its lease."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
 from typing import Any
 
-from stackpin.care.fleet import Voice, change, service_on
+from stackpin.care.fleet import Voice, change
+from stackpin.care.parts import service_name, services_on
 from stackpin.engine.remote import RemoteError
 from stackpin.engine.session import Session
 from stackpin.rollout.model import whoami
@@ -17,22 +18,35 @@ SERVICE_TIMEOUT = 900.0
 
 
 def service(
-    session: Session, stack: str, action: str, reason: str, voice: Voice
-) -> dict[str, dict[str, Any]]:
-    """Start, stop or restart the service of `stack` on one host after the other; return answers.
+    session: Session,
+    stack: str,
+    action: str,
+    reason: str,
+    voice: Voice,
+    *,
+    name: str | None = None,
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Start, stop or restart the services of `stack`, or the one called `name`, host after host.
 
-    The first failure ends it, so that a bad restart does not take the whole fleet down; its error
-    says which hosts are done.
+    Of several on one host the first of the rollout order comes first, and last when they stop.
+    Returns the answers by host and part. The first failure ends it, so that a bad restart does not
+    take the whole fleet down; its error says which are done.
     """
-    done: dict[str, dict[str, Any]] = {}
-    parts = {host: service_on(session, stack, host) for host in session.hosts}
+    places = {host: services_on(session, stack, host, name) for host in session.hosts}
+    done: dict[str, dict[str, dict[str, Any]]] = {host: {} for host in places}
     with ExitStack() as held:
-        for part in dict.fromkeys(parts.values()):
-            having = [host for host in parts if parts[host] == part]
+        for part in dict.fromkeys(part for parts in places.values() for part in parts):
+            having = [host for host, parts in places.items() if part in parts]
             held.enter_context(change(session, part, reason or action, having))
-        for host, part in parts.items():
+        todo = [
+            (host, part)
+            for host, parts in places.items()
+            for part in (reversed(parts) if action == "stop" else parts)
+        ]
+        several = len(todo) > len(places)
+        for at, (host, part) in enumerate(todo):
             try:
-                done[host] = session.call(
+                done[host][part] = session.call(
                     host,
                     "service",
                     part,
@@ -41,12 +55,13 @@ def service(
                     on_line=lambda text, host=host: voice.note(f"{host}: {text}"),  # type: ignore[misc]
                 )
             except RemoteError as error:
-                error.detail["done"] = list(done)
-                if len(session.hosts) > 1:
-                    rest = [name for name in session.hosts if name not in {*done, host}]
-                    voice.note(f"done: {', '.join(done) or 'none'}; untouched: {', '.join(rest)}")
+                names = [f"{h} {service_name(stack, p)}" if several else h for h, p in todo]
+                error.detail["done"] = names[:at]
+                if len(todo) > 1:
+                    rest = ", ".join(names[at + 1 :])
+                    voice.note(f"done: {', '.join(names[:at]) or 'none'}; untouched: {rest}")
                 raise
-            voice.line(f"{host}: {part} {_past(action)}{_gap(done[host])}")
+            voice.line(f"{host}: {part} {_past(action)}{_gap(done[host][part])}")
     return done
 
 

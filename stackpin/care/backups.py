@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stackpin.care.fleet import Answers, Voice, ask
+from stackpin.care.parts import keepers
 from stackpin.engine.session import Session
 from stackpin.rollout.model import whoami
 
@@ -19,20 +20,18 @@ LIST_TIMEOUT = 120.0
 def create(session: Session, stack: str, reason: str, voice: Voice) -> Answers:
     """Take a backup of every part on every host at once."""
     payload = {"reason": reason, "who": whoami()}
-    return ask(session, stack, "backup", payload, timeout=BACKUP_TIMEOUT, on_line=_told(voice))
+    return _ask(session, stack, "backup", payload, BACKUP_TIMEOUT, voice=voice)
 
 
 def listed(session: Session, stack: str) -> Answers:
     """Ask which backups there are."""
-    return ask(session, stack, "backup-list", timeout=LIST_TIMEOUT)
+    return ask(session, stack, "backup-list", timeout=LIST_TIMEOUT, only=keepers(stack))
 
 
 def verified(session: Session, stack: str, snapshot: str | None, voice: Voice) -> Answers:
     """Prove the backup `snapshot`, or the latest, of every part on every host."""
     payload = {"id": snapshot} if snapshot else {}
-    return ask(
-        session, stack, "backup-verify", payload, timeout=BACKUP_TIMEOUT, on_line=_told(voice)
-    )
+    return _ask(session, stack, "backup-verify", payload, BACKUP_TIMEOUT, voice=voice)
 
 
 def rows(answer: Mapping[str, Any]) -> Iterator[list[str]]:
@@ -47,5 +46,21 @@ def short(answer: Mapping[str, Any]) -> str:
     return str(answer.get("id") or "")[:8]
 
 
-def _told(voice: Voice) -> Any:  # noqa: ANN401 -- a callback of two texts
-    return lambda host, text: voice.note(f"{host}: {text}")
+def _ask(
+    session: Session,
+    stack: str,
+    command: str,
+    payload: Mapping[str, Any],
+    timeout: float,
+    *,
+    voice: Voice,
+) -> Answers:
+    return ask(
+        session,
+        stack,
+        command,
+        payload,
+        timeout=timeout,
+        on_line=lambda host, text: voice.note(f"{host}: {text}"),
+        only=keepers(stack),
+    )

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stackpin.care.fleet import ask, parts_on
+from stackpin.care.fleet import ask_all
+from stackpin.care.parts import parts_on
 from stackpin.config import stacks
 from stackpin.config.problems import ConfigProblems
 from stackpin.drift.moved import moved_tags
@@ -69,7 +70,7 @@ def _compare(
     """Fill `planned` and `inspections` for every host of `session`, reachable or not."""
     for host, problem in session.problems.items():
         planned[host] = {"error": problem.message}
-    answers = ask(session, stack, "inspect", timeout=INSPECT_TIMEOUT)
+    answers = ask_all(session, stack, {"inspect": {}}, timeout=INSPECT_TIMEOUT)["inspect"]
     for (host, part), error in answers.errors.items():
         inspections[host] = str(error) or type(error).__name__
         planned.setdefault(host, {"error": f"{part}: {inspections[host]}"})

@@ -7,24 +7,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from stackpin.config import stacks
+from stackpin.care.parts import parts, parts_on
 from stackpin.engine.interrupts import interruptible
 from stackpin.engine.session import Session
-from stackpin.errors import Refused, StackpinError
+from stackpin.errors import StackpinError
 from stackpin.rollout.lease import leases
 
-__all__ = [
-    "Answers",
-    "Voice",
-    "ask",
-    "change",
-    "only_host",
-    "parts",
-    "parts_on",
-    "service_on",
-    "slot_part",
-    "worst",
-]
+__all__ = ["Answers", "Voice", "ask", "ask_all", "change", "worst"]
 
 
 class Voice(Protocol):
@@ -84,52 +73,6 @@ class Answers:
         ]
 
 
-def parts(stack: str) -> tuple[str, ...]:
-    """Return the stacks that `stack` is made of (itself, mostly); refuse an unknown name."""
-    return tuple(part.name for part in stacks.stack(stack).components())
-
-
-def parts_on(session: Session, stack: str, host: str) -> tuple[str, ...]:
-    """Return the parts of `stack` that `host` has, connected or not, by its inventory groups."""
-    chosen = stacks.stack(stack).components()
-    if all(part.group is None for part in chosen):
-        return parts(stack)
-    groups = session.groups(host)
-    return tuple(part.name for part in chosen if part.applies_to(groups))
-
-
-def service_on(session: Session, stack: str, host: str) -> str:
-    """Return the part of `stack` that runs as a service on `host`; refuse when there is none."""
-    slot_part(stack)
-    found = [
-        name
-        for name in parts_on(session, stack, host)
-        if stacks.STACKS[name].version_variable is not None
-    ]
-    if not found:
-        raise Refused(f"{host}: has no service of stack {stack}; choose another host with --limit")
-    return found[0]
-
-
-def slot_part(stack: str) -> str:
-    """Return the part of `stack` that runs as a service; refuse when there is none.
-
-    The service is the part whose inventory pins a version.
-    """
-    services = [name for name in parts(stack) if stacks.STACKS[name].version_variable]
-    if not services:
-        raise Refused(f"stack {stack}: static files without a service; expected crm or site")
-    return services[0]
-
-
-def only_host(session: Session, purpose: str) -> str:
-    """Return the one host of the session; refuse several, as `purpose` needs exactly one."""
-    if len(session.hosts) != 1:
-        named = ", ".join(session.hosts)
-        raise Refused(f"{purpose}: needs exactly one host, found {named}; add --limit HOST")
-    return session.hosts[0]
-
-
 def ask(
     session: Session,
     stack: str,
@@ -138,12 +81,16 @@ def ask(
     *,
     timeout: float = 60.0,
     on_line: Callable[[str, str], None] | None = None,
+    only: Sequence[str] | None = None,
 ) -> Answers:
-    """Put `command` to every part on every host at once; `on_line(host, text)` gets progress."""
+    """Put `command` to every part on every host at once; `on_line(host, text)` gets progress.
+
+    `only` leaves out every part that it does not name.
+    """
 
     def one(host: str) -> Answers:
         got = Answers()
-        for part in parts_on(session, stack, host):
+        for part in _asked(session, stack, host, only):
             line = None if on_line is None else _bound(on_line, host)
             try:
                 got.values[host, part] = session.call(
@@ -153,14 +100,47 @@ def ask(
                 got.errors[host, part] = error
         return got
 
-    answers = Answers()
-    for host, problem in session.problems.items():
-        for part in parts_on(session, stack, host):
-            answers.errors[host, part] = StackpinError(problem.message)
+    answers = _unreached(session, stack, only)
     for got in session.map(one).all().values():
         answers.values.update(got.values)
         answers.errors.update(got.errors)
     return answers
+
+
+def ask_all(
+    session: Session,
+    stack: str,
+    commands: Mapping[str, Mapping[str, Any]],
+    *,
+    timeout: float = 60.0,
+) -> dict[str, Answers]:
+    """Put several commands (each with its payload) to every part: one SSH exec per host.
+
+    Only for commands that change nothing; see `many` of the host program.
+    """
+
+    def one(host: str) -> dict[str, Answers]:
+        calls = [
+            (command, part, payload)
+            for part in parts_on(session, stack, host)
+            for command, payload in commands.items()
+        ]
+        got = {command: Answers() for command in commands}
+        try:
+            answers: Sequence[Any] = session.many(host, calls, timeout=timeout)
+        except Exception as error:
+            answers = [error] * len(calls)
+        for (command, part, _payload), answer in zip(calls, answers, strict=True):
+            kept = got[command].errors if isinstance(answer, Exception) else got[command].values
+            kept[host, part] = answer
+        return got
+
+    found = {command: _unreached(session, stack) for command in commands}
+    for by_command in session.map(one).all().values():
+        for command, got in by_command.items():
+            found[command].values.update(got.values)
+            found[command].errors.update(got.errors)
+    return found
 
 
 @contextmanager
@@ -180,6 +160,20 @@ def change(
 def worst(*codes: int) -> int:
     """Return the exit code that must not be hidden by the others: 5, 4, 1, 3, 2, then 0."""
     return min(codes, key=(5, 4, 1, 3, 2, 0).index)
+
+
+def _asked(session: Session, stack: str, host: str, only: Sequence[str] | None) -> tuple[str, ...]:
+    having = parts_on(session, stack, host)
+    return tuple(part for part in having if only is None or part in only)
+
+
+def _unreached(session: Session, stack: str, only: Sequence[str] | None = None) -> Answers:
+    """Begin the answers with the hosts that could not be connected."""
+    answers = Answers()
+    for host, problem in session.problems.items():
+        for part in _asked(session, stack, host, only):
+            answers.errors[host, part] = StackpinError(problem.message)
+    return answers
 
 
 def _bound(on_line: Callable[[str, str], None], host: str) -> Callable[[str], None]:

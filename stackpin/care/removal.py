@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from stackpin.care.fleet import Answers, ask, change, parts, parts_on
+from stackpin.care.fleet import Answers, ask, change
+from stackpin.care.parts import parts, parts_on
 from stackpin.engine.remote import RemoteRefused
 from stackpin.engine.session import Session
 from stackpin.rollout.model import whoami

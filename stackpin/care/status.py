@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stackpin.care.history import collate, live_run
+from stackpin.care.history import RunEntry, collate, live_run
 
 __all__ = ["HostStatus", "summarise"]
 
@@ -17,6 +17,9 @@ class HostStatus:
 
     `health` is the score of the live slot's checks from 0 to 1, None when they were not run.
     `digest` is that of the image the live slot was made from ("sha256:..."), where it is one.
+    `restarts`, `memory_bytes` (resident) and `cpu_seconds` (since it started) are those of the live
+    slot's main process, None without one. `deployed` is the last run that was to change the
+    release: when, what and how it ended.
     """
 
     host: str
@@ -33,6 +36,10 @@ class HostStatus:
     healthy: bool | None = None
     error: str = ""
     digest: str = ""
+    restarts: int | None = None
+    memory_bytes: int | None = None
+    cpu_seconds: float | None = None
+    deployed: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Return the status as JSON values."""
@@ -56,6 +63,7 @@ def summarise(
     version = _version(state, release)
     told = collate(host, state.get("journal") or [], live_run(state))
     runs = [entry for entry in told if entry.run] or told
+    used: Mapping[str, Any] = running.get("resources") or {}
     return HostStatus(
         host=host,
         release=str(release or "none"),
@@ -70,7 +78,19 @@ def summarise(
         maintenance=bool(state.get("maintenance")),
         health=None if gate is None else float(gate.get("score") or 0),
         healthy=None if gate is None else bool(gate.get("passed")),
+        restarts=running.get("restarts"),
+        memory_bytes=used.get("rss_bytes"),
+        cpu_seconds=used.get("cpu_seconds"),
+        deployed=_deployed(runs),
     )
+
+
+def _deployed(runs: Sequence[RunEntry]) -> str:
+    for run in reversed(runs):
+        if run.run and run.command != "restart":
+            when = run.started.partition(".")[0].replace("T", " ").removesuffix("Z")
+            return f"{when} {run.command}: {run.outcome}"
+    return ""
 
 
 def _version(state: Mapping[str, Any], release: object) -> str:

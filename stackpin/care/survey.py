@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from stackpin.care.fleet import Answers, ask, parts
+from stackpin.care.fleet import Answers, ask_all
 from stackpin.care.history import RunEntry, collate, live_run
+from stackpin.care.parts import parts
 from stackpin.care.status import HostStatus, summarise
 from stackpin.config import stacks
 from stackpin.engine.remote import RemoteError
@@ -25,17 +26,19 @@ def survey(
 ) -> tuple[Answers, dict[tuple[str, str], HostStatus]]:
     """Return the answers, and a status per (host, part), hosts that failed included.
 
-    With `check` the health checks of the live slot and the host run once as well.
+    With `check` the health checks of the live slot and the host run once as well. One SSH exec per
+    host, however many parts it has.
     """
-    answers = ask(session, stack, "state")
-    gates: dict[tuple[str, str], dict[str, Any]] = {}
+    commands: dict[str, dict[str, Any]] = {"state": {}}
     if check:
-        asked = ask(session, stack, "verify", {"where": ["slot", "host"]}, timeout=VERIFY_TIMEOUT)
-        gates = asked.values
-        for key, error in asked.errors.items():
-            # A stack that is not deployed has no health; its state already says so.
-            if answers.values.get(key, {}).get("installed"):
-                answers.errors.setdefault(key, error)
+        commands["verify"] = {"where": ["slot", "host"]}
+    timeout = VERIFY_TIMEOUT if check else 60.0
+    asked = ask_all(session, stack, commands, timeout=timeout)
+    answers, gates = asked["state"], asked["verify"].values if check else {}
+    for key, error in asked["verify"].errors.items() if check else ():
+        # A stack that serves nothing has no health; its state already says so.
+        if answers.values.get(key, {}).get("live_release"):
+            answers.errors.setdefault(key, error)
     statuses = {}
     for host, part in sorted({*answers.values, *answers.errors}, key=_order(session, stack)):
         state = answers.values.get((host, part))
@@ -54,7 +57,7 @@ def journals(
     session: Session, stack: str, number: int
 ) -> tuple[Answers, list[tuple[str, RunEntry]]]:
     """Return the answers and the last `number` runs of every host and part, oldest first."""
-    answers = ask(session, stack, "state")
+    answers = ask_all(session, stack, {"state": {}})["state"]
     found: list[tuple[str, RunEntry]] = []
     for (host, part), state in list(answers.values.items()):
         try:

@@ -1,4 +1,4 @@
-"""`stackpin logs`: the service's log lines."""
+"""`stackpin logs`: the services' log lines."""
 
 # ruff: noqa: D301, PLC0415 -- click wants a real \b; imports on use keep --help fast
 
@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import click
 
-from stackpin.cli.options import Target, target
+from stackpin.cli.options import Target, service_argument, target
 from stackpin.cli.output import Output
 from stackpin.errors import Refused
 
@@ -19,6 +19,7 @@ from stackpin.errors import Refused
 @click.option("--since", metavar="TIME", help="As journalctl takes it: '10 min ago', '09:00'.")
 @click.option("--slot", type=click.Choice(["blue", "green"]), help="This slot, not the live one.")
 @target
+@service_argument
 def logs(
     out: Output,
     target: Target,
@@ -27,18 +28,23 @@ def logs(
     lines: int | None,
     since: str | None,
     slot: str | None,
+    service: str | None,
 ) -> int:
     """Show the log of the live slot, secrets masked on the host before they travel.
 
-    With -f it moves on to the other slot when a deploy makes that one live. Ctrl-C ends it with
-    exit status 0. Lines begin with the host's name when there are several.
+    Of a stack with several services the lines of all come interleaved by time, each after
+    `service:`, unless SERVICE names one; -n counts those of each. With -f it moves on to the other
+    slot when a deploy makes that one live. Ctrl-C ends it with exit status 0. Lines begin with the
+    host's name when there are several.
 
     \b
     Examples:
       stackpin logs inventories/prod crm -n 50
       stackpin logs inventories/prod crm -f --limit web1
       stackpin logs inventories/prod crm --since '1 hour ago' --json
+      stackpin logs inventories/prod infracore console -f
     """
+    from stackpin.care.parts import service_name, services, shares_hosts
     from stackpin.care.stream import stream
     from stackpin.engine.interrupts import interruptible
     from stackpin.engine.session import open_session
@@ -47,9 +53,12 @@ def logs(
         raise Refused("--json with --follow: a document that never ends; leave one of them out")
     count = lines if lines is not None else None if since else 100
     options = {"follow": follow, "lines": count, "since": since, "slot": slot}
+    named = len(services(target.stack, service)) > 1 and shares_hosts(target.stack)
     collected: dict[str, list[str]] = {}
 
-    def show(host: str, line: str) -> None:
+    def show(host: str, part: str, line: str) -> None:
+        if named:
+            line = f"{service_name(target.stack, part)}: {line}"
         if out.as_json:
             collected.setdefault(host, []).append(line)
         else:
@@ -61,7 +70,7 @@ def logs(
         several = len(session.hosts) + len(session.problems) > 1
         try:
             with interruptible():
-                answers = stream(session, target.stack, options, show)
+                answers = stream(session, target.stack, options, show, service)
         except KeyboardInterrupt:
             if follow:
                 return 0

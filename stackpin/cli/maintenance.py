@@ -22,11 +22,12 @@ def maintenance(out: Output, target: Target, *, switch: str, reason: str) -> int
       stackpin maintenance on inventories/prod crm --reason 'disk change'
       stackpin maintenance off inventories/prod crm
     """
-    from stackpin.care.fleet import ask, change, slot_part
+    from stackpin.care.fleet import ask, change
+    from stackpin.care.parts import keeper_of, slot_part
     from stackpin.engine.session import open_session
     from stackpin.rollout.model import whoami
 
-    part = slot_part(target.stack)
+    part = keeper_of(slot_part(target.stack))
     payload = {"on": switch == "on", "reason": reason, "who": whoami()}
     with (
         open_session(target.inventory, target.limit, target.data, stack=target.stack) as session,

@@ -15,7 +15,7 @@ from stackpin.cli.exit import run_command
 from stackpin.cli.output import Output
 from stackpin.errors import Refused
 
-__all__ = ["Target", "assume_yes", "confirm", "reporting", "target"]
+__all__ = ["Target", "assume_yes", "confirm", "reporting", "service_argument", "target"]
 
 Body = Callable[..., int | None]
 
@@ -56,7 +56,7 @@ def target(body: Body) -> Callable[..., None]:
     """
 
     @click.argument("inventory")
-    @click.argument("stack")
+    @click.argument("stack", shell_complete=_stacks)
     @click.option("--limit", multiple=True, metavar="HOST", help="Only these hosts or groups.")
     @click.option(
         "--data", "pairs", multiple=True, metavar="KEY=VALUE", help="Override a variable."
@@ -79,6 +79,34 @@ def target(body: Body) -> Callable[..., None]:
         return body(out, Target(inventory, stack, names, parse_data(pairs)), **options)
 
     return reporting(with_target)
+
+
+def service_argument(body: Body) -> Body:
+    """Give a command the optional argument SERVICE, passed on as `service: str | None`.
+
+    Put it below `target`, whose arguments come first.
+    """
+    argument: Callable[[Body], Body] = click.argument(
+        "service", required=False, shell_complete=_services
+    )
+    return argument(body)
+
+
+def _stacks(_ctx: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    from stackpin.config.stacks import STACKS  # noqa: PLC0415 - --help must not pay for it
+
+    return [name for name in STACKS if name.startswith(begun)]
+
+
+def _services(ctx: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    from stackpin.care.parts import service_name, services  # noqa: PLC0415 - as above
+
+    stack = str(ctx.params.get("stack") or "")
+    try:
+        names = [service_name(stack, part) for part in services(stack)]
+    except Refused:
+        return []
+    return [name for name in names if name.startswith(begun)]
 
 
 def assume_yes(body: Body) -> Body:

@@ -18,7 +18,8 @@ from stackpin.cli import main as stackpin
 # What click's arguments, which carry no help of their own, stand for.
 ARGUMENTS = {
     "INVENTORY": "an inventory file, such as `inventories/prod`",
-    "STACK": "`crm`, `portal`, or `site` for both",
+    "STACK": "`crm`, `portal`, or `site` for both; `xingrin`; `infracore`",
+    "SERVICE": "one service of a stack with several, such as `console`; all when left out",
     "ID": "a backup's id, as `stackpin backup list` shows it, or `latest`",
     "{on|off}": "what the page is switched to",
     "PATH": "records, or folders of records",

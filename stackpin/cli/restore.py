@@ -26,10 +26,10 @@ def restore(out: Output, target: Target, *, snapshot: str, yes: bool) -> int:
       stackpin restore inventories/prod crm 4f9c2a1b --limit web1 --yes
     """
     from stackpin.care import restoring
-    from stackpin.care.fleet import only_host, slot_part
+    from stackpin.care.parts import keeper_of, only_host, slot_part
     from stackpin.engine.session import open_session
 
-    part = slot_part(target.stack)
+    part = keeper_of(slot_part(target.stack))
     with open_session(target.inventory, target.limit, target.data, stack=target.stack) as session:
         host = only_host(session, "restore")
         view = restoring.view(session, host, part, snapshot)

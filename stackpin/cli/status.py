@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -21,28 +22,32 @@ if TYPE_CHECKING:
 def status(out: Output, target: Target, check: bool) -> int:
     """Show per host the live release and slot, the pin, the last outcome, lock and maintenance.
 
-    Exit status: 0, or 1 when a host could not be asked; with --check 5 when a live release does
-    not pass its gate.
+    Of a stack with several services on a host each host has a table of its own: version, slot,
+    state, health score, restarts, memory, processor time and last deploy of every service. The
+    checks of such a stack always run.
+
+    Exit status: 0, or 1 when a host could not be asked; 5 when the checks ran and a live release
+    does not pass its gate.
 
     \b
     Examples:
       stackpin status inventories/prod crm
       stackpin status inventories/prod site --check --json
+      stackpin status inventories/prod infracore
     """
+    from stackpin.care.parts import shares_hosts
     from stackpin.care.survey import survey
     from stackpin.engine.session import open_session
 
     with open_session(
         target.inventory, target.limit, target.data, partial=True, stack=target.stack
     ) as session:
-        answers, statuses = survey(session, target.stack, check=check)
-    several = len({part for _host, part in statuses}) > 1
-    head = ["host", *(["stack"] if several else [])]
-    columns = [*head, "live", "slot", "active", "since", "pin", "last run", "lock", "notes"]
-    rows = []
-    for (host, part), found in statuses.items():
-        rows.append([host, *([part] if several else []), *_cells(found)])
-    out.table(columns, rows)
+        side_by_side = shares_hosts(target.stack)
+        answers, statuses = survey(session, target.stack, check=check or side_by_side)
+    if side_by_side:
+        _tables(out, target.stack, statuses)
+    else:
+        _table(out, statuses)
     out.document(
         {
             "hosts": [{"stack": part, **found.as_json()} for (_, part), found in statuses.items()],
@@ -52,17 +57,63 @@ def status(out: Output, target: Target, check: bool) -> int:
     answers.report(out)
     sick = [found.host for found in statuses.values() if found.healthy is False]
     if sick and not answers.errors:
-        out.note(f"stackpin: gate not passed on {', '.join(sick)}; `stackpin verify` says why")
+        where = ", ".join(dict.fromkeys(sick))
+        out.note(f"stackpin: gate not passed on {where}; `stackpin verify` says why")
         return 5
     return answers.exit_code()
 
 
+def _table(out: Output, statuses: Mapping[tuple[str, str], HostStatus]) -> None:
+    """Show a row per host, and per part where there are several."""
+    several = len({part for _host, part in statuses}) > 1
+    head = ["host", *(["stack"] if several else [])]
+    columns = [*head, "live", "slot", "active", "since", "pin", "last run", "lock", "notes"]
+    rows = []
+    for (host, part), found in statuses.items():
+        rows.append([host, *([part] if several else []), *_cells(found)])
+    out.table(columns, rows)
+
+
+def _tables(out: Output, stack: str, statuses: Mapping[tuple[str, str], HostStatus]) -> None:
+    """Show a table per host with a row for each of its services."""
+    from stackpin.care.parts import service_name
+
+    columns = ["service", "version", "release", "slot", "state", "health", "restarts"]
+    columns += ["memory", "cpu", "last deploy", "notes"]
+    for host in dict.fromkeys(host for host, _part in statuses):
+        rows = []
+        for (name, part), found in statuses.items():
+            if name == host:
+                rows.append([service_name(stack, part), *_service(found)])
+        out.table(columns, rows, title=host)
+
+
+def _service(found: HostStatus) -> list[str]:
+    health = ""
+    if found.health is not None:
+        health = f"{found.health:.0%} {'ok' if found.healthy else 'FAILED'}"
+    memory = "" if found.memory_bytes is None else f"{found.memory_bytes / 2**20:.1f} MiB"
+    return [
+        found.version,
+        found.release,
+        found.slot,
+        found.active,
+        health,
+        "" if found.restarts is None else str(found.restarts),
+        memory,
+        "" if found.cpu_seconds is None else f"{found.cpu_seconds:.1f} s",
+        found.deployed,
+        ", ".join([*_notes(found), *_beside(found)]),
+    ]
+
+
+def _beside(found: HostStatus) -> list[str]:
+    pin = f"pin {found.pin.removesuffix(' (not live)')}" if "(not live)" in found.pin else ""
+    return [text for text in (pin, f"lock: {found.lock}" if found.lock else "") if text]
+
+
 def _cells(found: HostStatus) -> list[str]:
-    notes = [found.error] if found.error else []
-    if found.digest:
-        notes.append(f"image {found.digest.removeprefix('sha256:')[:12]}")
-    if found.maintenance:
-        notes.append("maintenance on")
+    notes = _notes(found)
     if found.health is not None:
         notes.append(f"health {found.health:.2f} {'ok' if found.healthy else 'FAILED'}")
     return [
@@ -75,3 +126,13 @@ def _cells(found: HostStatus) -> list[str]:
         found.lock,
         ", ".join(notes),
     ]
+
+
+def _notes(found: HostStatus) -> list[str]:
+    """Say what is out of the ordinary."""
+    notes = [found.error] if found.error else []
+    if found.digest:
+        notes.append(f"image {found.digest.removeprefix('sha256:')[:12]}")
+    if found.maintenance:
+        notes.append("maintenance on")
+    return notes

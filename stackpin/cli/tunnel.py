@@ -27,7 +27,7 @@ def tunnel(out: Output, target: Target, *, local_port: int | None) -> int:
       stackpin tunnel inventories/prod crm --limit web1
       stackpin tunnel inventories/prod crm --limit web1 --local-port 18190
     """
-    from stackpin.care.fleet import only_host, slot_part
+    from stackpin.care.parts import only_host, slot_part
     from stackpin.care.ports import live_port
     from stackpin.care.tunnel import Tunnel
     from stackpin.engine.interrupts import interruptible

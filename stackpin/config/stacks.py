@@ -29,6 +29,7 @@ class Stack:
     group: str | None = None  # only hosts of this inventory group have it; None: every host
     on_failure: Literal["halt", "rollback"] = "halt"  # what a stopped run does with changed hosts
     tolerates_unreachable: bool = False  # a host out of reach is left for the next run
+    keeper: str | None = None  # the part whose backups hold this one's data; None: its own do
     witness: str | None = None  # the stack whose host tells whether one of these is healthy
 
     def applies_to(self, groups: Sequence[str] | None) -> bool:

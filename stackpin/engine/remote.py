@@ -196,6 +196,24 @@ class Remote:
             ran = self.run(text, stdin, timeout=timeout, on_line=on_line)
         return self._answer(command, ran)
 
+    def many(
+        self, calls: Sequence[tuple[str, str, Mapping[str, Any]]], *, timeout: float = 60.0
+    ) -> list[dict[str, Any] | RemoteError]:
+        """Put several questions, (command, stack, payload) each, in one exec; answers in order.
+
+        Only for commands that change nothing. A question that fails is its RemoteError; raises
+        RemoteError itself when the host did not answer at all.
+        """
+        asked = [{"command": name, "stack": stack, "payload": dict(p)} for name, stack, p in calls]
+        document = self.call("many", calls[0][1], {"calls": asked}, timeout=timeout)
+        found: list[dict[str, Any] | RemoteError] = []
+        for answer in document["answers"]:
+            try:
+                found.append(self._judge(answer))
+            except RemoteError as error:
+                found.append(error)
+        return found
+
     def _upload(self, path: str, program: bytes, digest: str) -> None:
         # Written beside and renamed, so that no other run can start half a program.
         text = (
@@ -221,6 +239,9 @@ class Remote:
             raise RemoteError(
                 self.name, f"`{command}` ended with status {ran.status} and no answer: {last}"
             )
+        return self._judge(document)
+
+    def _judge(self, document: dict[str, Any]) -> dict[str, Any]:
         if document.get("ok"):
             return document
         error = document.get("error") or {}

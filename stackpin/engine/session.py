@@ -97,6 +97,16 @@ class Session:
         """
         return self.remote(host).call(command, stack, payload, timeout=timeout, on_line=on_line)
 
+    def many(
+        self,
+        host: str,
+        calls: Sequence[tuple[str, str, Mapping[str, Any]]],
+        *,
+        timeout: float = 60.0,
+    ) -> list[dict[str, Any] | RemoteError]:
+        """Put several questions, (command, stack, payload) each, in one exec (see Remote.many)."""
+        return self.remote(host).many(calls, timeout=timeout)
+
     def run(
         self, host: str, argv: Sequence[str] | str, stdin: bytes = b"", *, timeout: float = 60.0
     ) -> Ran:

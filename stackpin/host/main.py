@@ -16,7 +16,7 @@ from stackpin.host.lock import require_token
 from stackpin.host.progress import say
 from stackpin.host.stack import Stack
 
-__all__ = ["COMMANDS", "Command", "main", "perform"]
+__all__ = ["COMMANDS", "Command", "answer", "main", "perform"]
 
 Handler = Callable[[Stack, dict[str, Any]], dict[str, Any]]
 
@@ -37,6 +37,7 @@ class Command:
 
 
 COMMANDS: dict[str, Command] = {
+    "many": Command("many", bare=True),
     "state": Command("state", bare=True),
     "receive": Command("releases", changes=True),
     "begin": Command("stages", changes=True),
@@ -112,16 +113,22 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if len(words) < 2:
             raise refused("usage: host.pyz COMMAND STACK, with a JSON object on standard input")
-        payload = _payload(words)
-        answer = {"ok": True, **perform(words[0], words[1], payload)}
-        code = 0
+        document, code = answer(words[0], words[1], _payload(words))
     except HostError as error:
-        answer, code = _problem(error), error.exit_code
+        document, code = _problem(error), error.exit_code
+    _emit(document)
+    return code
+
+
+def answer(name: str, stack_name: str, payload: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """Run one command; return the document it answers with, `ok` or an error in it, and a code."""
+    try:
+        return {"ok": True, **perform(name, stack_name, payload)}, 0
+    except HostError as error:
+        return _problem(error), error.exit_code
     except Exception as error:
         unexpected = failed(f"{type(error).__name__}: {error}", where=_place(error))
-        answer, code = _problem(unexpected), unexpected.exit_code
-    _emit(answer)
-    return code
+        return _problem(unexpected), unexpected.exit_code
 
 
 def _payload(words: list[str]) -> dict[str, Any]:

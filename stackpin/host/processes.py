@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Listener", "Process", "listeners", "process", "unit_of"]
+__all__ = ["Listener", "Process", "listeners", "process", "resources", "unit_of"]
 
 PROC = Path("/proc")
 _LISTEN, _UDP_BOUND = "0A", "07"
@@ -74,6 +74,24 @@ def process(pid: int) -> Process | None:
         {k.decode("utf-8", "replace"): v.decode("utf-8", "replace") for k, v in pairs},
         _started(stat),
     )
+
+
+def resources(pid: int) -> dict[str, Any] | None:
+    """Return {rss_bytes, cpu_seconds, started} of one process; None when it is gone.
+
+    cpu_seconds: user and system time of all its threads since `started`.
+    """
+    try:
+        stat = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()  # the 3rd on: the name before may hold spaces
+    ticks = int(fields[11]) + int(fields[12])
+    return {
+        "rss_bytes": int(fields[21]) * os.sysconf("SC_PAGE_SIZE"),
+        "cpu_seconds": round(ticks / os.sysconf("SC_CLK_TCK"), 2),
+        "started": _started(stat),
+    }
 
 
 def _started(stat: str) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stackpin.host import disk, journal, lock, pointer, releases, runs, slots
+from stackpin.host import disk, journal, lock, pointer, processes, releases, runs, slots
 from stackpin.host.drivers import driver
 from stackpin.host.errors import HostError
 from stackpin.host.stack import SLOTS, Stack
@@ -18,8 +18,9 @@ def state(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
     """Tell everything recorded: state {journal?: number of lines, 50}.
 
     -> {installed, kind, live_slot, live_release, slots: {slot: {release, active, sub, main_pid,
-    started, restarts, [image, digest, health...]}}, releases, last_good, pending, run, lock,
-    maintenance, maintenance_since, nginx_reload_pending, live_modified, live_changed, journal}.
+    started, restarts, resources, [image, digest, health...]}}, releases, last_good, pending, run,
+    lock, maintenance, maintenance_since, nginx_reload_pending, live_modified, live_changed,
+    journal}. resources: {rss_bytes, cpu_seconds, started} of a slot's main process, or null.
     pending has no token. nginx_reload_pending: nginx's files were changed and it was not reloaded
     since. live_modified: the files of the live
     release are not what was uploaded. live_changed: what the live container was made from and is
@@ -57,7 +58,18 @@ def _slots(stack: Stack) -> dict[str, dict[str, Any]]:
         shown = driver(stack).show(stack, SLOTS)
     except HostError:
         shown = {slot: {"active": "unknown"} for slot in SLOTS}
-    return {slot: {**shown[slot], "release": slots.linked(stack, slot)} for slot in SLOTS}
+    return {
+        slot: {
+            **shown[slot],
+            "release": slots.linked(stack, slot),
+            "resources": _resources(shown[slot].get("main_pid")),
+        }
+        for slot in SLOTS
+    }
+
+
+def _resources(pid: int | None) -> dict[str, Any] | None:
+    return processes.resources(pid) if pid else None
 
 
 def _changed(stack: Stack, slot: str | None, release: str | None) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ class FakeSession:
     calls: list[tuple[str, str, str, dict[str, Any]]]
     inventory: str = "inventories/prod"
     journal: bytes = b""
+    in_groups: tuple[str, ...] = ()
+    execs: list[str] = field(default_factory=list)
 
     def call(
         self, host: str, command: str, stack: str = "-", payload: Any = None, **_: Any
@@ -45,8 +47,21 @@ class FakeSession:
             return {"ok": True}
         return self.play(host, command, dict(payload or {}))
 
+    def many(self, host: str, calls: Any, **_: Any) -> list[Any]:
+        self.execs.append(host)
+        found: list[Any] = []
+        for command, stack, payload in calls:
+            try:
+                found.append(self.call(host, command, stack, payload))
+            except RemoteError as error:
+                found.append(error)
+        return found
+
     def run(self, host: str, argv: object, **_: Any) -> Ran:
         return Ran(0, self.journal, "")
+
+    def groups(self, host: str) -> tuple[str, ...]:
+        return self.in_groups
 
     def data(self, host: str) -> dict[str, Any]:
         return {"crm_version": "v1.0.0"}
