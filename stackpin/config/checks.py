@@ -13,6 +13,8 @@ from stackpin.config.types import AbsPath, Model, Port
 
 Where = Literal["slot", "host", "public"]
 _AUTH_HEADER = re.compile(r"authorization|cookie|token|secret|api-?key|password", re.IGNORECASE)
+_PERCENT = Annotated[int, Field(ge=1, le=100)]
+_STACK = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 _REFERENCE = re.compile(r"\{env:[A-Za-z_][A-Za-z0-9_]*\}")
 
 
@@ -48,7 +50,7 @@ class BaseCheck(Model):
 
 
 class HttpCheck(BaseCheck):
-    """One request, one answer. `{address}` and `{port}` in the URL are the judged slot's."""
+    """One request, one answer. `{address}`, `{port}` and `{port+N}` in the URL are the slot's."""
 
     kind: Literal["http"] = "http"
     method: Literal["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"] = Field(
@@ -97,6 +99,9 @@ class HttpCheck(BaseCheck):
     @field_validator("url")
     @classmethod
     def _absolute(cls, value: str) -> str:
+        added = [int(number) for number in re.findall(r"\{port\+(\d+)\}", value)]
+        if any(not 0 < number < 65536 for number in added):
+            raise invalid("{port+N} with N from 1 to 65535", "Correct the number.")
         if not re.match(r"https?://[^/@\s]+(/\S*)?$", value):
             raise invalid(
                 "an absolute http(s) URL without user or password",
@@ -127,28 +132,34 @@ class TcpCheck(BaseCheck):
 
 
 class SystemdCheck(BaseCheck):
-    """A unit is in a state. `unit` None is the slot's; {slot} and {stack} are filled in."""
+    """A unit is in a state. `unit` None is the slot's; {slot} and {stack} are filled in.
+
+    `of` asks for the live slot of another stack of this host.
+    """
 
     kind: Literal["systemd"] = "systemd"
     unit: str | None = Field(default=None, description="name of the unit")
     state: str = Field(default="active", description="its ActiveState")
+    of: _STACK | None = Field(default=None, description="of this other stack's live slot")
 
 
 class DiskCheck(BaseCheck):
-    """Free space in MiB at `path`; None is the stack's data."""
+    """Free space in MiB, and the most that may be used, at `path`; None is the stack's data."""
 
     kind: Literal["disk"] = "disk"
     where: Where = "host"
     path: AbsPath | None = Field(default=None, description="where to look")
     free_mb: Annotated[int, Field(ge=1)] = Field(default=256, description="MiB")
+    max_used_percent: _PERCENT | None = Field(default=None, description="percent that may be used")
 
 
 class MemoryCheck(BaseCheck):
-    """Memory in MiB the kernel calls available."""
+    """Memory in MiB the kernel calls available, and the most that may be in use."""
 
     kind: Literal["memory"] = "memory"
     where: Where = "host"
     available_mb: Annotated[int, Field(ge=1)] = Field(default=64, description="MiB")
+    max_used_percent: _PERCENT | None = Field(default=None, description="percent that may be used")
 
 
 class PermissionsCheck(BaseCheck):
@@ -165,11 +176,14 @@ class PermissionsCheck(BaseCheck):
 
 
 class LogCheck(BaseCheck):
-    """No line of the unit's log since its start matches; no `patterns` means the usual ones."""
+    """No line of the unit's or container's log since its start matches one of `patterns`."""
 
     kind: Literal["log"] = "log"
     unit: str | None = Field(default=None, description="name of the unit; None is the slot's")
-    patterns: list[str] = Field(default_factory=list, description="regular expressions")
+    of: _STACK | None = Field(default=None, description="of this other stack's live slot")
+    patterns: list[str] = Field(
+        default_factory=list, description="regular expressions; none: the usual ones"
+    )
 
     @field_validator("patterns")
     @classmethod
@@ -217,11 +231,15 @@ class CommandCheck(BaseCheck):
 
 
 class ContainerCheck(BaseCheck):
-    """A container of the stack runs and is not unhealthy. Without a name it is the slot's."""
+    """A container of the stack runs and is not unhealthy. Without a name it is the slot's.
+
+    `of` looks at another stack of this host, by default at its live slot.
+    """
 
     kind: Literal["container"] = "container"
     container: str | None = Field(default=None, description="its name")
     service: str | None = Field(default=None, description="or its compose service")
+    of: _STACK | None = Field(default=None, description="of this other stack's live slot")
     healthy: bool = Field(default=False, description="its own health check must say healthy")
     max_restarts: Annotated[int, Field(ge=0)] | None = Field(
         default=None, description="restarts it may have had"

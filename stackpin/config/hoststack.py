@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, model_serializer, model_validator
 
 from stackpin.config.problems import invalid
 from stackpin.config.types import AbsPath, Model, Port, Seconds, UserName
@@ -30,6 +30,30 @@ class SlotPorts(Model):
     def as_list(self) -> list[int]:
         """Blue, green, rehearsal."""
         return [self.blue, self.green, self.rehearsal]
+
+
+class SharedPort(Model):
+    """The one port of a service whose slots never run at once, and the rehearsal's on loopback."""
+
+    port: Port
+    rehearsal: Port
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if self.port == self.rehearsal:
+            raise invalid(
+                "two different ports", "The rehearsal runs beside the service: give it its own."
+            )
+        return self
+
+    @model_serializer
+    def _as_slots(self) -> dict[str, int]:
+        """Write it as ports of two slots, which is how the host knows every stack."""
+        return {"blue": self.port, "green": self.port, "rehearsal": self.rehearsal}
+
+    def as_list(self) -> list[int]:
+        """Both, the rehearsal's last."""
+        return [self.port, self.rehearsal]
 
 
 class Gate(Model):
@@ -103,6 +127,7 @@ class Compose(Model):
     front: list[str] = Field(default_factory=list)  # follow the live slot's release
     reload: dict[str, list[str]] = Field(default_factory=dict)  # service -> argv that rereads names
     port: Port
+    host_network: bool = False  # slots on the host's loopback ports; stacks may share the project
 
 
 class Container(Model):
@@ -139,7 +164,6 @@ class Schema(Model):
 
 # Left out of the file of other kinds: their text, and so their releases' hosts, stay as they were.
 _CONTAINERS_ONLY = (
-    "env_files",
     "heartbeat_seconds",
     "compose",
     "container",
@@ -157,7 +181,7 @@ class HostStack(Model):
     user: UserName
     opt: AbsPath
     data: AbsPath
-    ports: SlotPorts | None = None
+    ports: SlotPorts | SharedPort | None = None
     database: AbsPath | None = None
     repo_root: AbsPath | None = None
     overlap: bool = True
@@ -179,6 +203,13 @@ class HostStack(Model):
     postgres: Postgres | None = None
     redis: Redis | None = None
     tables: Schema | None = Field(default=None, alias="schema")
+    members: list[str] = Field(default_factory=list)  # stacks whose data and trees this one keeps
+
+    @model_validator(mode="after")
+    def _one_at_a_time(self) -> Self:
+        if self.overlap and isinstance(self.ports, SharedPort):
+            raise invalid("overlap False", "Two slots at once need a port each: give SlotPorts.")
+        return self
 
     def as_json(self) -> dict[str, Any]:
         """Return the stack as a JSON object; what only containers have is left out elsewhere."""
@@ -186,6 +217,12 @@ class HostStack(Model):
         if self.kind in {"slots", "static"}:
             for name in _CONTAINERS_ONLY:
                 del found[name]
+            if not self.env_files:
+                del found["env_files"]
+        if not self.members:
+            del found["members"]
+        if self.compose and not self.compose.host_network:
+            del found["compose"]["host_network"]
         return found
 
     def text(self) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from stackpin.host import checks_http, checks_local
-from stackpin.host.checks_local import Probe
+from stackpin.host.checks_probe import Probe
 from stackpin.host.errors import HostError
 from stackpin.host.masking import Masker, expand, references
 from stackpin.host.stack import Stack

@@ -6,7 +6,6 @@ that cannot be filled in): checks.py turns those into failed results.
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import socket
@@ -14,58 +13,13 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stackpin.host import owners, sqlite_db, system
-from stackpin.host.masking import Masker
-from stackpin.host.stack import Stack
+from stackpin.host import checks_running, owners, sqlite_db, system
+from stackpin.host.checks_probe import Probe, Verdict
 
-SHOWN = 300
-LOG_PATTERN = r"(?i)\b(panic|fatal|traceback)\b"
-
-
-@dataclass(frozen=True)
-class Probe:
-    """What a check is run against. `port` and `slot` are None outside a slot; `timeout` seconds."""
-
-    stack: Stack
-    slot: str | None
-    port: int | None
-    env: Mapping[str, str]
-    version: str | None
-    timeout: float
-    mask: Masker
-    address: str | None = None
-
-    def fill(self, text: str) -> str:
-        """Replace {address}, {port}, {slot} and {stack}. Raises KeyError for one not known."""
-        known = {
-            "address": self.address,
-            "port": self.port,
-            "slot": self.slot,
-            "stack": self.stack.name,
-        }
-
-        def value(match: re.Match[str]) -> str:
-            found = known[match.group(1)]
-            if found is None:
-                raise KeyError(f"{{{match.group(1)}}}")
-            return str(found)
-
-        return re.sub(r"\{(address|port|slot|stack)\}", value, text)
-
-    def unit(self, check: Mapping[str, Any]) -> str:
-        """Name the unit a check is about: its own, or the slot's."""
-        return self.fill(str(check.get("unit") or "{stack}@{slot}.service"))
-
-    def show(self, text: str) -> str:
-        """`text` masked, on one line, cut to what fits a result."""
-        return " ".join(self.mask(text).split())[:SHOWN]
-
-
-Verdict = tuple[bool, str, str]
+__all__ = ["KINDS", "available_mb", "free"]
 
 
 def tcp(check: Mapping[str, Any], probe: Probe) -> Verdict:
@@ -80,25 +34,25 @@ def tcp(check: Mapping[str, Any], probe: Probe) -> Verdict:
     return True, expected, "accepts"
 
 
-def systemd(check: Mapping[str, Any], probe: Probe) -> Verdict:
-    """Pass when `unit` (default the slot's) is in `state` (default active)."""
-    unit, state = probe.unit(check), str(check.get("state") or "active")
-    fields = system.run(
-        ["systemctl", "show", unit, "-p", "ActiveState,SubState,Result,NRestarts"],
-        timeout=probe.timeout,
-    ).out
-    found = dict(line.split("=", 1) for line in fields.splitlines() if "=" in line)
-    got = "{ActiveState} ({SubState}), result {Result}".format_map(_Unknown(found))
-    if found.get("NRestarts", "0") not in {"", "0"}:
-        got += f", {found['NRestarts']} restarts"
-    return found.get("ActiveState") == state, f"{unit} {state}", got
-
-
 def disk(check: Mapping[str, Any], probe: Probe) -> Verdict:
-    """`free_mb` MiB are free where `path` (default the stack's data) is."""
-    path = Path(probe.fill(str(check.get("path") or probe.stack.data)))
+    """`free_mb` MiB are free where `path` (default the stack's data) is.
+
+    And no more than `max_used_percent` of what ordinary users may have are used, as `df` counts.
+    """
+    path = _existing(Path(probe.fill(str(check.get("path") or probe.stack.data))))
     need, (found, _inodes) = int(check.get("free_mb") or 0), free(path)
-    return found >= need, f"{need} MiB free at {path}", f"{found} MiB"
+    now = os.statvfs(path)
+    used = now.f_blocks - now.f_bfree
+    ok, expected, got = _used(check.get("max_used_percent"), used, used + now.f_bavail)
+    return found >= need and ok, f"{need} MiB free{expected} at {path}", f"{found} MiB{got}"
+
+
+def _used(most: object, used: int, total: int) -> Verdict:
+    """Judge the share in use, if one is given; expected and got continue a text."""
+    if most is None:
+        return True, "", ""
+    percent = 100 * used / max(1, total)
+    return percent <= int(str(most)), f", at most {most} % used", f", {percent:.1f} % used"
 
 
 def free(path: Path) -> tuple[int, int | None]:
@@ -106,22 +60,32 @@ def free(path: Path) -> tuple[int, int | None]:
 
     Inodes are None on file systems that do not count them (btrfs).
     """
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    found = os.statvfs(path)
+    found = os.statvfs(_existing(path))
     return found.f_bavail * found.f_frsize // 2**20, found.f_favail if found.f_files else None
 
 
+def _existing(path: Path) -> Path:
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
+
+
 def memory(check: Mapping[str, Any], _probe: Probe) -> Verdict:
-    """At least `available_mb` MiB of memory can be had without swapping."""
+    """At least `available_mb` MiB can be had without swapping, `max_used_percent` are in use."""
     need, found = int(check.get("available_mb") or 64), available_mb()
-    return found >= need, f"{need} MiB of memory available", f"{found} MiB"
+    total = _meminfo("MemTotal")
+    ok, expected, got = _used(check.get("max_used_percent"), total - found, total)
+    return found >= need and ok, f"{need} MiB of memory available{expected}", f"{found} MiB{got}"
 
 
 def available_mb() -> int:
     """MiB the kernel calls MemAvailable."""
+    return _meminfo("MemAvailable")
+
+
+def _meminfo(name: str) -> int:
     text = Path("/proc/meminfo").read_text(encoding="ascii")
-    match = re.search(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)
+    match = re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)
     return int(match.group(1)) // 1024 if match else 0
 
 
@@ -137,27 +101,6 @@ def permissions(check: Mapping[str, Any], probe: Probe) -> Verdict:
     found = owners.of(path)
     got = " ".join(found[key] for key in wanted)
     return all(found[key] == value for key, value in wanted.items()), expected, got
-
-
-def log(check: Mapping[str, Any], probe: Probe) -> Verdict:
-    """No line of the unit's log since it last started matches one of `patterns`."""
-    unit = probe.unit(check)
-    patterns = [re.compile(str(one)) for one in check.get("patterns") or [LOG_PATTERN]]
-    shown_patterns = " or ".join(one.pattern for one in patterns)
-    expected = f"no line like {shown_patterns} in the log of {unit}"
-    shown = system.run(
-        ["systemctl", "show", unit, "-p", "InvocationID", "--value"], timeout=probe.timeout
-    )
-    invocation = shown.out.strip()
-    if not invocation:
-        return False, expected, "the unit has not run"
-    text = system.run(
-        ["journalctl", "-q", "-o", "cat", "-n", "5000", f"_SYSTEMD_INVOCATION_ID={invocation}"],
-        timeout=probe.timeout,
-    ).out
-    bad = [line for line in text.splitlines() if any(one.search(line) for one in patterns)]
-    last = f", the last: {probe.show(bad[-1])}" if bad else ""
-    return not bad, expected, f"{len(bad)} lines{last}"
 
 
 def sqlite(check: Mapping[str, Any], probe: Probe) -> Verdict:
@@ -227,51 +170,15 @@ def command(check: Mapping[str, Any], probe: Probe) -> Verdict:
     return ok, probe.mask(expected), f"exit {done.code}: {probe.show(output)}"
 
 
-def container(check: Mapping[str, Any], probe: Probe) -> Verdict:
-    """Pass when a container runs, is not unhealthy and has not been restarted too often.
-
-    It is the slot's, or the one of our stack named `container` or of compose `service`.
-    """
-    docker = importlib.import_module("stackpin.host.drivers.docker")
-    name, service = check.get("container"), check.get("service")
-    most = check.get("max_restarts")
-    wanted = ["running"] + (["healthy"] if check.get("healthy") else [])
-    if most is not None:
-        wanted.append(f"at most {most} restarts")
-    expected = ", ".join(wanted)
-    found = [
-        item
-        for item in docker.containers(probe.stack)
-        if (name and item.name == name)
-        or (service and item.service == service)
-        or (not name and not service and item.slot == (probe.slot or probe.fill("{slot}")))
-    ]
-    if not found:
-        return False, expected, "no such container"
-    one = found[0]
-    told = [one.state, one.health or "no health check", f"{one.restarts} restarts"]
-    if one.state != "running":
-        told.append(f"exit {one.exit_code}")
-    ok = one.state == "running" and one.health != "unhealthy"
-    ok = ok and (not check.get("healthy") or one.health == "healthy")
-    ok = ok and (most is None or one.restarts <= int(most))
-    return ok, expected, ", ".join(told)
-
-
-class _Unknown(dict[str, str]):
-    def __missing__(self, key: str) -> str:
-        return "unknown"
-
-
 KINDS: dict[str, Callable[[dict[str, Any], Probe], Verdict]] = {
     "tcp": tcp,
-    "systemd": systemd,
+    "systemd": checks_running.systemd,
     "disk": disk,
     "memory": memory,
     "permissions": permissions,
-    "log": log,
+    "log": checks_running.log,
     "sqlite": sqlite,
     "certificate": certificate,
     "command": command,
-    "container": container,
+    "container": checks_running.container,
 }

@@ -17,7 +17,7 @@ from stackpin.host.errors import refused
 __all__ = ["SLOTS", "GateSettings", "Stack", "host_root"]
 
 SLOTS = ("blue", "green")
-_TUPLES = ("checks", "pinned", "env_files")
+_TUPLES = ("checks", "pinned", "env_files", "members")
 _NAME = re.compile(r"^[a-z][a-z0-9-]{0,30}$")
 
 
@@ -74,6 +74,7 @@ class Stack:
     postgres: dict[str, Any] = field(default_factory=dict)
     redis: dict[str, Any] = field(default_factory=dict)
     schema: dict[str, Any] = field(default_factory=dict)
+    members: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, name: str) -> Stack:
@@ -112,6 +113,7 @@ class Stack:
             checks=tuple(data.get("checks") or ()),
             pinned=tuple(data.get("pinned") or ()),
             env_files=tuple(data.get("env_files") or ()),
+            members=tuple(data.get("members") or ()),
             **values,
         )
 

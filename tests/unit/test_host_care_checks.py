@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -19,6 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stackpin.host import checks_local
 from stackpin.host.checks import run_checks
 from stackpin.host.checks_http import judge
 from stackpin.host.gate import evaluate, explain
@@ -215,6 +217,35 @@ def test_disk_memory_permissions_and_command(tmp_path: Path) -> None:
     assert [item["ok"] for item in answers] == [True, False, False, False, False]
     assert "0644" in answers[2]["got"]
     assert answers[3]["got"] == f"exit 0: {MASK}"
+
+
+def test_a_port_above_the_slots_own(port: int) -> None:
+    (found,) = run(port - 1, check(url="http://127.0.0.1:{port+1}/healthz"))
+    assert found["ok"], found
+    assert found["detail"] == f"GET http://127.0.0.1:{port}/healthz"
+    (absent,) = run(None, check(url="http://127.0.0.1:{port+1000}/healthz"))
+    assert absent["expected"] == "{port+1000} to be set"
+
+
+def test_the_share_in_use_counts_beside_what_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks_local, "_meminfo", {"MemTotal": 1000, "MemAvailable": 150}.get)
+    disk = {"name": "d", "kind": "disk", "where": "host", "path": str(tmp_path / "not" / "yet")}
+    memory = {"name": "m", "kind": "memory", "where": "host", "available_mb": 100}
+    answers = run(
+        None,
+        {**disk, "free_mb": 1, "max_used_percent": 100},
+        {**disk, "free_mb": 10**12, "max_used_percent": 100},
+        {**memory, "max_used_percent": 85},
+        {**memory, "max_used_percent": 84},
+        {**memory, "available_mb": 151, "max_used_percent": 100},
+    )
+    assert [one["ok"] for one in answers] == [True, False, True, False, False]
+    assert answers[3]["expected"] == "100 MiB of memory available, at most 84 % used"
+    assert answers[3]["got"] == "150 MiB, 85.0 % used"
+    used = shutil.disk_usage(tmp_path).used / (sum(shutil.disk_usage(tmp_path)[1:])) * 100
+    assert abs(float(answers[0]["got"].split()[2]) - used) < 2
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from stackpin.config.checks import CHECK
 from stackpin.host.checks import run_checks
 from stackpin.host.checks_http import fetch
 from stackpin.host.stack import Stack
+from stackpin.host.system import Result
 from tests.unit.fake_docker import NAME, DockerHost
 
 
@@ -51,6 +52,37 @@ def test_container_check(ready: DockerHost) -> None:
     item.update(state="exited", exit=3)
     ok, got = ask(ready, kind="container")
     assert not ok and "exit 3" in got
+
+
+def test_checks_of_another_stacks_live_slot(
+    ready: DockerHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def systemctl(argv: list[str], **_: Any) -> Result:
+        asked.append(argv[2])
+        return Result(0, "ActiveState=active\nSubState=running\nResult=success\n", "")
+
+    monkeypatch.setattr("stackpin.host.checks_running.system.run", systemctl)
+    other = Stack.from_json("web", {"kind": "slots"})
+    other.settings_file.parent.mkdir(parents=True)
+    other.settings_file.write_text("{}")
+    ok, got = ask(ready, kind="systemd", of="web", where="host")
+    assert not ok and "no release of it is live" in got
+    other.slots_dir.mkdir(parents=True)
+    other.slot_link("green").symlink_to("../releases/v1")
+    other.state_dir.mkdir(parents=True)
+    other.slot_file.touch()
+    assert ask(ready, kind="systemd", of="web", where="host")[0]
+    assert ask(ready, kind="systemd", of="web", unit="{stack}-{slot}.timer", where="host")[0]
+    assert asked == ["web@green.service", "web-green.timer"]
+
+    mine = ready.install().name
+    assert ask(ready, kind="container", of=mine)[0]
+    assert ask(ready, kind="container", of="web") == (False, "no such container")
+    ready.docker.logs = lambda _: Result(0, "2026-01-01T00:00:01Z panic: s3cret\n", "")  # type: ignore[method-assign]
+    ok, got = ask(ready, kind="log", of=mine)
+    assert not ok and got == "1 lines, the last: panic: ***"
 
 
 def test_stop_keeps_it_down_and_start_brings_it_back(ready: DockerHost) -> None:
