@@ -56,12 +56,14 @@ def collect(
     artifact: Artifact | None = None,
     images: Mapping[str, str] | None = None,
     plan: Mapping[str, Any] | None = None,
+    rollback: Mapping[str, Any] | None = None,
     reason: str = "",
     head: str | None = None,
 ) -> Record:
     """Return the record of one run; pure. `started` and `finished` are aware datetimes.
 
     `images` maps a role to "repo:tag@sha256:..." where a release is made of images, not a file.
+    `rollback` tells what the run took back, in all its parts.
 
     A document a host has nothing for says null for that host rather than leaving it out: an
     absent answer must be seen as absent.
@@ -87,6 +89,8 @@ def collect(
         documents["01-artifact.json"]["images"] = dict(images)
     if plan is not None:
         documents["plan.json"] = plan
+    if rollback is not None:
+        documents["rollback.json"] = rollback
     return Record(
         inventory=inventory,
         stack=stack,

@@ -11,6 +11,7 @@ from stackpin.config.release import version_of
 from stackpin.errors import StackpinError
 from stackpin.evidence.collect import Artifact, HostEvidence, collect, git_head
 from stackpin.evidence.record import write
+from stackpin.rollout.inverse import document
 from stackpin.rollout.model import Roll, Run
 from stackpin.rollout.verifying import verify_host
 
@@ -72,6 +73,7 @@ def _record(run: Run, part: str, rolls: list[Roll]) -> Path:
         artifact=_described(artifact) if artifact else None,
         images=images,
         plan=run.planned.to_json() if run.planned else None,
+        rollback=document(run),
         reason=next((roll.error for roll in rolls if roll.error), _told(run.raised)),
         head=git_head(Path.cwd()),
     )

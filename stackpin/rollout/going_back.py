@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from stackpin.rollout.inverse import note_way
 from stackpin.rollout.model import Roll, Run
 from stackpin.rollout.stages import SWITCHING, Stage
 
@@ -21,10 +22,15 @@ def goes_back(run: Run) -> bool:
 def go_back(run: Run, roll_out: RollOut) -> None:
     """Return every host that `run` confirmed to what it served before, through the same gates.
 
-    In the order of the parts, so that nodes find their server on the old version already. A host
-    that served nothing before stays, and so does one whose way back fails: both are said.
+    Of a run that was not stopped only hosts where another part of the same installation failed.
+    The last part first (see `Run.order`). A host that served nothing before stays, and so does one
+    whose way back fails: both are said.
     """
-    done = [roll for roll in run.rolls if roll.confirmed and roll.outcome == "serving"]
+    done = [
+        roll
+        for roll in run.rolls
+        if roll.confirmed and roll.outcome == "serving" and (run.stopped or run.failed_beside(roll))
+    ]
     for roll in [roll for roll in done if not _left_something(roll)]:
         why = "it served nothing before" if roll.now is None else "it served that before, too"
         run.notes.append(f"{roll.host} {roll.part}: stays on {roll.wanted}: {why}")
@@ -53,15 +59,18 @@ def go_back(run: Run, roll_out: RollOut) -> None:
         notes=[],
         watches={},
         timings=[],
+        inverse=[],
         stopped=False,
     )
     try:
         roll_out(way, SWITCHING)
     finally:
         run.notes += way.notes
-        for roll in done:
-            if _left_something(roll):
-                _fold(roll, back[roll.host, roll.part])
+        before = {(roll.host, roll.part): roll for roll in done}
+        for one in sorted(back.values(), key=lambda roll: way.order.index(roll.part)):
+            roll = before[one.host, one.part]
+            _fold(roll, one)
+            note_way(run, roll, one)
 
 
 def _left_something(roll: Roll) -> bool:

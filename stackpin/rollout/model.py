@@ -138,6 +138,8 @@ class Run:
     evidence: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     watches: dict[str, Watch] = field(default_factory=dict)
+    backed_up: set[tuple[str, str]] = field(default_factory=set)  # host and part, in this run
+    inverse: list[dict[str, Any]] = field(default_factory=list)  # see rollout.inverse
     stopped: bool = False
     raised: BaseException | None = None
 
@@ -157,6 +159,18 @@ class Run:
     def parts(self) -> dict[str, tuple[str, ...]]:
         """Deploy files of each part of the stack, in rollout order."""
         return {part.name: part.deploys for part in self.request.stack.components()}
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The parts in the order this run works on them: a way back takes the last one first.
+
+        Where one part judges another it goes first also then: nodes find their server on the
+        version they go back to.
+        """
+        judged = any(part.witness for part in self.request.stack.components())
+        if self.request.command == "rollback" and not judged:
+            return tuple(reversed(self.parts))
+        return tuple(self.parts)
 
     @property
     def places(self) -> dict[str, tuple[str, ...]]:
@@ -192,6 +206,18 @@ class Run:
         """How many hosts failed."""
         return len({roll.host for roll in self.rolls if roll.failed})
 
+    def failed_beside(self, roll: Roll) -> Roll | None:
+        """Return the roll of another part of the same installation on this host that failed.
+
+        Parts are one installation when they share the keeper of their data.
+        """
+        keeper = STACKS[roll.part].keeper or roll.part
+        for one in self.rolls:
+            same = (STACKS[one.part].keeper or one.part) == keeper
+            if one.failed and one is not roll and one.host == roll.host and same:
+                return one
+        return None
+
     @property
     def keeps_pin(self) -> bool:
         """True when the version of this run is to stay pinned: the hosts took it.
@@ -204,7 +230,9 @@ class Run:
             return False
         good = [roll for roll in self.rolls if roll.outcome in {"serving", "changed", "in-sync"}]
         rest = [roll for roll in self.rolls if roll not in good]
-        return bool(good) and all(roll.failed or roll.code == 2 for roll in rest)
+        return bool(good) and all(
+            roll.failed or roll.code == 2 or self.failed_beside(roll) for roll in rest
+        )
 
     def versions(self) -> str:
         """Return the version this run is about, for hooks and evidence names."""

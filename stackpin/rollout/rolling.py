@@ -49,7 +49,8 @@ def roll_out(run: Run, stages: Sequence[Stage] | None = None) -> Run:
     `stages` are those of a batch in order, ROLLING when None. What becomes of hosts confirmed
     before a stop is the request's `on_failure`.
     """
-    for part in run.parts:
+    for part in run.order:
+        _leave_out(run, part)
         todo = [roll for roll in run.rolls if roll.part == part and roll.outcome == "pending"]
         for batch in batches(todo, run.request.batches):
             if run.stopped:
@@ -65,9 +66,17 @@ def roll_out(run: Run, stages: Sequence[Stage] | None = None) -> Run:
                 _end_early(run, batch, why)
                 raise
             run.stopped = run.failures > run.request.max_failures or _decisive(run, part)
-    if run.stopped and goes_back(run):
+    if goes_back(run):
         go_back(run, roll_out)
     return run
+
+
+def _leave_out(run: Run, part: str) -> None:
+    """Skip `part` where another part of the installation failed: no host is to end half-way."""
+    for roll in run.rolls:
+        beside = run.failed_beside(roll) if roll.part == part and roll.alive else None
+        if beside and roll.outcome == "pending" and run.request.command != "rollback":
+            roll.outcome, roll.error = "skipped", f"{beside.part} failed on this host"
 
 
 def _decisive(run: Run, part: str) -> bool:

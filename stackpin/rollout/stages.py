@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from stackpin.config.hoststack import HostStack
+from stackpin.config.stacks import STACKS
 from stackpin.engine.apply import apply as apply_files
 from stackpin.engine.remote import RemoteError, RemoteGate
 from stackpin.rollout.heartbeats import watch
@@ -27,16 +28,35 @@ Stage = Callable[[Run, Sequence[Roll]], dict[str, Exception]]
 
 
 def backup(run: Run, rolls: Sequence[Roll]) -> dict[str, Exception]:
-    """Back up every host that has something to lose."""
+    """Back up every host that has something to lose, before the first change to it.
+
+    Parts that share their data have one keeper, which backs it up for all of them, once in a run.
+    """
 
     def one(roll: Roll) -> None:
-        stack = _host_stack(run, roll)
-        if roll.now is None or stack.backup is None:
+        keeper = STACKS[roll.part].keeper or roll.part
+        own = run.settings[roll.host].get(keeper)
+        if (roll.host, keeper) in run.backed_up or (own and own.host_stack().backup is None):
             return
-        payload = {"release": roll.now, "reason": f"before {run.request.command}", "tags": [run.id]}
-        _call(run, roll, "backup", payload, timeout=BACKUP_TIMEOUT)
+        release = roll.now if keeper == roll.part else _live(run, roll.host, keeper)
+        if release is None:
+            return
+        payload = {"release": release, "reason": f"before {run.request.command}", "tags": [run.id]}
+        run.session.call(
+            roll.host,
+            "backup",
+            keeper,
+            payload,
+            timeout=BACKUP_TIMEOUT,
+            on_line=lambda text: run.progress.host(roll.host, "backup", "line", text),
+        )
+        run.backed_up.add((roll.host, keeper))
 
     return _each(run, rolls, "backup", one)
+
+
+def _live(run: Run, host: str, part: str) -> str | None:
+    return run.session.call(host, "state", part).get("live_release")
 
 
 def apply(run: Run, rolls: Sequence[Roll]) -> dict[str, Exception]:
@@ -196,8 +216,6 @@ def _call(
         run.progress.host(roll.host, command, "line", text)
 
     whole = {"run": run.id, **(payload or {})}
-    if command == "backup":
-        whole.pop("run")
     return run.session.call(roll.host, command, roll.part, whole, timeout=timeout, on_line=line)
 
 

@@ -11,6 +11,7 @@ import gevent
 
 from stackpin.config.stacks import STACKS
 from stackpin.engine.remote import RemoteError, RemoteLost, RemoteRefused
+from stackpin.rollout.inverse import note_undone
 from stackpin.rollout.model import Roll, Run
 
 __all__ = ["undo", "undo_all", "undo_silent"]
@@ -67,8 +68,10 @@ def undo(run: Run, roll: Roll, error: BaseException) -> None:
         roll.code = 3 if refused else 1
         return
     run.progress.host(roll.host, "abort", "run", roll.error)
+    begun = time.monotonic()
     answer = _settle(run, roll)
     _classify(run, roll, answer)
+    note_undone(run, roll, time.monotonic() - begun)
     if roll.code == 4 and roll.stage == "rehearse" and isinstance(error, RemoteRefused):
         roll.code = 3  # declined, as a schema without its step is: no gate failed
     run.progress.host(roll.host, "abort", "ok" if roll.code in {3, 4} else "fail", roll.outcome)
