@@ -46,7 +46,7 @@ def lab() -> None:
 @click.option(
     "--fleet", type=click.IntRange(1, 242), metavar="N", help="Hosts registry, server, node1-N."
 )
-@click.option("--release", metavar="NAME", help="Debian release (default trixie).")
+@click.option("--release", metavar="NAME", help="Debian of new hosts; only those count then.")
 @click.option("--mirror", metavar="URL", help="Debian archive, instead of this machine's own.")
 @click.option("--install", is_flag=True, help="Install missing packages with apt-get first.")
 @reporting

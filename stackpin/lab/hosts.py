@@ -118,19 +118,17 @@ class Lab:
         """Have at least `count` hosts running, or those of `names`, and return all there are.
 
         Stopped hosts are started with their disk; new ones are called `name` and a number. With
-        `docker` the new ones have Docker, and only hosts with Docker count. `mirror` is a Debian
-        archive to use instead of this machine's. Refused, before anything is touched, when this
-        machine cannot carry a lab.
+        `docker` the new ones have Docker, and only hosts with Docker count; with `release` they run
+        that Debian, and only hosts that do count. `mirror` is a Debian archive to use instead of
+        this machine's. Refused, before anything is touched, when this machine cannot carry a lab.
         """
         check_machine(self.paths, install=install, report=self.report)
         with self._locked():
             state = self._begin(release)
             mirrors = self._mirrors(mirror)
-            image = (mirrors, self.paths.cache, self.report)
-            state.layers = ensure_image(state.release, *image)
-            plan_hosts(state, count, name, names, docker=docker)
-            if any(host.docker for host in state.hosts):
-                state.docker_layer = ensure_layer("docker", state.release, state.layers[0], *image)
+            plan_hosts(state, count, name, names, docker=docker, release=release)
+            for host in state.hosts:
+                host.layers = self._layers(host, mirrors)
             self.paths.home.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._write(state)
             network_up(self.paths, state.subnet)
@@ -254,12 +252,15 @@ class Lab:
             wanted = os.environ.get("STACKPIN_LAB_SUBNET")
             subnet: IPv4Network = choose_subnet(used_networks(), wanted)
             return LabState(subnet=subnet, release=release or DEFAULT_RELEASE)
-        if release and release != state.release:
-            raise Refused(
-                f"this lab runs {state.release}: `stackpin lab down` first, "
-                f"or set STACKPIN_LAB_DIR for a second lab with {release}"
-            )
         return state
+
+    def _layers(self, host: HostState, mirrors: Mirrors) -> list[Path]:
+        """List the image directories below a host's disk, lowest first; all but new are cached."""
+        where = (mirrors, self.paths.cache, self.report)
+        base = ensure_image(host.release, *where)
+        if not host.docker:
+            return [base]
+        return [base, ensure_layer("docker", host.release, base, *where)]
 
     def _mirrors(self, mirror: str | None) -> Mirrors:
         named = mirror or os.environ.get("STACKPIN_LAB_MIRROR")

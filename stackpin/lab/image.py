@@ -32,6 +32,9 @@ PACKAGE_SETS: dict[str, tuple[str, ...]] = {
 DISABLED = {"docker": ("docker-registry.service", "nftables.service")}
 """Services of a layer that a host starts only when it is told to."""
 
+LACKING = {"docker": ("bookworm", "bullseye")}
+"""Releases without the packages of a layer: these have no Compose v2."""
+
 RECIPE = 1
 """Raise when `_Build` changes: it is part of the cache key."""
 
@@ -62,8 +65,8 @@ def image_key(release: str, packages: Sequence[str], recipe: int = RECIPE) -> st
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def ensure_image(release: str, mirrors: Mirrors, cache: Path, report: Report) -> list[Path]:
-    """Return the image's layers, lowest first; built now if they are not cached.
+def ensure_image(release: str, mirrors: Mirrors, cache: Path, report: Report) -> Path:
+    """Return the base image of a release; built now if it is not cached.
 
     A build happens in a `.part` directory that gets its real name when it is complete, so that an
     interrupted one is never used. Refused when debootstrap does not know the release.
@@ -71,7 +74,7 @@ def ensure_image(release: str, mirrors: Mirrors, cache: Path, report: Report) ->
     packages = PACKAGE_SETS["base"]
     image = cache / f"{release}-{image_key(release, packages)}"
     if image.is_dir():
-        return [image]
+        return image
     if not Path("/usr/share/debootstrap/scripts", release).exists():
         raise Refused(f"debootstrap here does not know the Debian release {release!r}")
     cache.mkdir(parents=True, exist_ok=True, mode=0o755)
@@ -84,7 +87,7 @@ def ensure_image(release: str, mirrors: Mirrors, cache: Path, report: Report) ->
             build.install(packages)
             build.customise()
             part.rename(image)
-    return [image]
+    return image
 
 
 def ensure_layer(  # noqa: PLR0917 - as ensure_image, with two things more
@@ -92,8 +95,11 @@ def ensure_layer(  # noqa: PLR0917 - as ensure_image, with two things more
 ) -> Path:
     """Return the layer with the packages `PACKAGE_SETS[kind]` above `base`; built if not cached.
 
-    StackpinError where the cache's file system cannot carry an overlay.
+    Refused where the release lacks them; StackpinError where the cache's file system cannot carry
+    an overlay.
     """
+    if release in LACKING.get(kind, ()):
+        raise Refused(f"Debian {release} lacks {kind} as the lab needs it: use another --release")
     packages = PACKAGE_SETS[kind]
     # The base's name is part of the key: a layer only fits the image it was built on.
     layer = cache / f"{release}-{image_key(base.name, [kind, *packages])}"

@@ -82,7 +82,7 @@ class Machine:
 
         `login_key` is the public key that root and deploy accept. A disk in use is left as it is.
         """
-        mount_disk(self.names, self.lab.layers_of(self.host))
+        mount_disk(self.names, self.host.layers)
         if self.host.docker:
             make_data(self.names)
         root, host, lab = self.names.root, self.host, self.lab
@@ -109,7 +109,7 @@ class Machine:
         shutil.copyfile(self.names.host_key, target)
         target.chmod(0o600)
         shutil.copyfile(self.names.host_key.with_suffix(".pub"), target.with_suffix(".pub"))
-        write_apt(root, lab.release, mirrors)
+        write_apt(root, host.release, mirrors)
         _copy_certificates(root)
         for home, uid in (("root", 0), ("home/deploy", DEPLOY_UID)):
             directory = root / home / ".ssh"

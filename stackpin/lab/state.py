@@ -25,7 +25,8 @@ __all__ = [
 class HostState(BaseModel):
     """One host: `number` is the last octet of its address, `started` the start time of `pid`.
 
-    With `docker` it has Docker's packages and a directory for Docker's data.
+    `layers` are the image directories below its disk, lowest first. With `docker` it has Docker's
+    packages and a directory for Docker's data.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -36,33 +37,24 @@ class HostState(BaseModel):
     pid: int | None = None
     started: int | None = None
     docker: bool = False
+    release: str
+    layers: list[Path] = []
 
 
 class LabState(BaseModel):
-    """One lab. `layers` are the image directories, lowest first.
-
-    `docker_layer` lies above them on hosts with Docker; None while there is no such host.
-    """
+    """One lab; `release` is the Debian release of hosts that were added without naming one."""
 
     model_config = ConfigDict(extra="forbid")
 
-    version: int = 1
+    version: int = 2
     subnet: IPv4Network
     release: str
-    layers: list[Path] = []
-    docker_layer: Path | None = None
     hosts: list[HostState] = []
 
     @property
     def gateway(self) -> str:
         """The machine's own address on the bridge."""
         return str(self.subnet.network_address + 1)
-
-    def layers_of(self, host: HostState) -> list[Path]:
-        """List the image directories below that host's disk, lowest first."""
-        if host.docker and self.docker_layer is not None:
-            return [*self.layers, self.docker_layer]
-        return self.layers
 
     def host(self, name: str) -> HostState:
         """Find the host of that name; StackpinError naming those there are."""
@@ -100,38 +92,53 @@ def write_state(path: Path, state: LabState) -> None:
 
 
 def plan_hosts(
-    state: LabState, count: int, prefix: str, names: Sequence[str] = (), *, docker: bool = False
+    state: LabState,
+    count: int,
+    prefix: str,
+    names: Sequence[str] = (),
+    *,
+    docker: bool = False,
+    release: str | None = None,
 ) -> None:
     """Plan the hosts of these `names`, or, without any, hosts until there are `count`."""
     if names:
-        add_named(state, names, docker=docker)
+        add_named(state, names, docker=docker, release=release)
     else:
-        add_hosts(state, count, prefix, docker=docker)
+        add_hosts(state, count, prefix, docker=docker, release=release)
 
 
-def add_hosts(state: LabState, count: int, prefix: str, *, docker: bool = False) -> None:
+def add_hosts(
+    state: LabState, count: int, prefix: str, *, docker: bool = False, release: str | None = None
+) -> None:
     """Plan new hosts until there are `count`; a name or address in use is never given twice.
 
-    With `docker` only hosts that have Docker count.
+    With `docker` only hosts that have Docker count, with `release` only those that run it.
     """
-    while sum(host.docker or not docker for host in state.hosts) < count:
+    while sum(not _lacking(host, docker, release) for host in state.hosts) < count:
         names = {host.name for host in state.hosts}
-        add_host(state, next(f"{prefix}{i}" for i in range(1, 255) if f"{prefix}{i}" not in names))
-        state.hosts[-1].docker = docker
+        name = next(f"{prefix}{i}" for i in range(1, 255) if f"{prefix}{i}" not in names)
+        add_host(state, name, docker=docker, release=release)
 
 
-def add_named(state: LabState, names: Sequence[str], *, docker: bool = False) -> None:
-    """Plan the hosts of these names; Refused when one is there that lacks the Docker it needs."""
+def add_named(
+    state: LabState, names: Sequence[str], *, docker: bool = False, release: str | None = None
+) -> None:
+    """Plan the hosts of these names; Refused when one is there that lacks what it needs."""
     there = {host.name: host for host in state.hosts}
     for name in names:
         if name not in there:
-            add_host(state, name)
-            state.hosts[-1].docker = docker
-        elif docker and not there[name].docker:
+            add_host(state, name, docker=docker, release=release)
+        elif lacking := _lacking(there[name], docker, release):
             raise Refused(
-                f"{name} was started without Docker: remove it with `stackpin lab down {name}`, "
+                f"{name} was started without {lacking}: remove it with `stackpin lab down {name}`, "
                 "then try again"
             )
+
+
+def _lacking(host: HostState, docker: bool, release: str | None) -> str | None:
+    if docker and not host.docker:
+        return "Docker"
+    return release if release not in {None, host.release} else None
 
 
 def fleet_names(nodes: int) -> list[str]:
@@ -139,11 +146,16 @@ def fleet_names(nodes: int) -> list[str]:
     return ["registry", "server", *(f"node{number}" for number in range(1, nodes + 1))]
 
 
-def add_host(state: LabState, name: str) -> None:
+def add_host(
+    state: LabState, name: str, *, docker: bool = False, release: str | None = None
+) -> None:
     """Plan one new host with the first free address; Refused when the lab is full."""
     numbers = {host.number for host in state.hosts}
     number = next((n for n in range(FIRST_HOST_NUMBER, 255) if n not in numbers), None)
     if number is None:
         raise Refused("a lab holds 244 hosts at most")
     address = str(state.subnet.network_address + number)
-    state.hosts.append(HostState(name=name, number=number, address=address))
+    wanted = release or state.release
+    state.hosts.append(
+        HostState(name=name, number=number, address=address, docker=docker, release=wanted)
+    )

@@ -10,12 +10,14 @@ from stackpin.errors import Refused, StackpinError
 from stackpin.lab import requirements
 from stackpin.lab.commands import run, stream
 from stackpin.lab.disks import mounts_below
-from stackpin.lab.image import image_key, purge_cache
+from stackpin.lab.hosts import Lab
+from stackpin.lab.image import ensure_layer, image_key, purge_cache
 from stackpin.lab.network import choose_subnet
 from stackpin.lab.paths import LabPaths
 from stackpin.lab.processes import cgroup_root, start_time
+from stackpin.lab.sources import Mirrors
 from stackpin.lab.ssh import LabHost, ssh_command
-from stackpin.lab.state import LabState, add_hosts, read_state, write_state
+from stackpin.lab.state import LabState, add_hosts, add_named, read_state, write_state
 
 SUBNET = IPv4Network("10.87.0.0/24")
 
@@ -64,6 +66,38 @@ def test_a_lab_has_an_end() -> None:
     lab = state()
     with pytest.raises(Refused, match="244"):
         add_hosts(lab, 245, "lab")
+
+
+def test_a_second_release_stands_beside_the_first() -> None:
+    lab = state()
+    add_hosts(lab, 2, "lab")
+    add_hosts(lab, 1, "lab", release="bookworm")
+    add_hosts(lab, 1, "lab", release="bookworm")  # it is there, and counts
+    add_hosts(lab, 3, "lab")
+    add_named(lab, ["lab3"], release="bookworm")
+    assert [(host.name, host.release) for host in lab.hosts] == [
+        ("lab1", "trixie"), ("lab2", "trixie"), ("lab3", "bookworm"),
+    ]  # fmt: skip
+    with pytest.raises(Refused, match=r"lab1 was started without bookworm.* lab down lab1"):
+        add_named(lab, ["lab1"], release="bookworm")
+
+
+def test_each_host_has_the_layers_of_its_release(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("stackpin.lab.hosts.ensure_image", lambda name, *_: Path("/", name))
+    monkeypatch.setattr("stackpin.lab.hosts.ensure_layer", lambda _k, name, base, *_: base / "d")
+    lab = state()
+    add_hosts(lab, 1, "lab")
+    add_hosts(lab, 1, "lab", release="bookworm")
+    add_hosts(lab, 1, "lab", docker=True)
+    one = Lab(paths(tmp_path))
+    assert [one._layers(host, Mirrors("m")) for host in lab.hosts] == [
+        [Path("/trixie")], [Path("/bookworm")], [Path("/trixie"), Path("/trixie/d")],
+    ]  # fmt: skip
+    monkeypatch.undo()
+    with pytest.raises(Refused, match="bookworm lacks docker"):
+        ensure_layer("docker", "bookworm", tmp_path, Mirrors("m"), tmp_path, print)
 
 
 def test_state_survives_writing_and_is_private(tmp_path: Path) -> None:

@@ -266,17 +266,6 @@ def test_a_host_without_docker_does_not_count_as_one_with() -> None:
         add_named(lab, ["lab1"], docker=True)
 
 
-def test_only_hosts_with_docker_get_the_layer() -> None:
-    lab = empty()
-    lab.layers, lab.docker_layer = [Path("/base")], Path("/docker")
-    plan_hosts(lab, 1, "lab")
-    add_named(lab, ["node1"], docker=True)
-    assert [lab.layers_of(host) for host in lab.hosts] == [
-        [Path("/base")],
-        [Path("/base"), Path("/docker")],
-    ]
-
-
 def test_fleet_hosts_are_told_from_others() -> None:
     names = ["lab1", "registry", "server", "node12", "node", "server2", "web1"]
     assert [name for name in names if belongs_to_fleet(name)] == ["registry", "server", "node12"]
