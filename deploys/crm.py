@@ -38,7 +38,7 @@ refusals.require_repository(
 refusals.require_no_other_deploy(STACK)
 refusals.require_ports_of_live(settings.ports)
 
-packages.installed(name="CRM: packages", names=crm_content.PACKAGES)
+packages.installed(name="CRM: packages", names=[*crm_content.PACKAGES, *settings.shared.packages])
 accounts.service_account(name="CRM: service account", user=settings.user)
 body, sha256 = host_program()
 program.installed(name="CRM: host program", body=body, sha256=sha256)

@@ -39,7 +39,9 @@ with refusals.refusing():
 refusals.require_no_other_deploy(STACK)
 refusals.require_ports_of_live(settings.upstream.ports)
 
-packages.installed(name="Portal: packages", names=portal_content.PACKAGES)
+packages.installed(
+    name="Portal: packages", names=[*portal_content.PACKAGES, *settings.shared.packages]
+)
 body, sha256 = host_program()
 program.installed(name="Portal: host program", body=body, sha256=sha256)
 files.tree(name="Portal: files and directories", stack=STACK, entries=entries)

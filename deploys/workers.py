@@ -48,7 +48,8 @@ def deploy() -> None:
     refusals.require_no_other_deploy(STACK)
 
     packages.installed(
-        name="Node: packages", names=[*worker_content.PACKAGES, *settings.docker_packages]
+        name="Node: packages",
+        names=[*worker_content.PACKAGES, *settings.docker_packages, *settings.shared.packages],
     )
     docker_engine.daemon(
         name="Node: docker's settings", settings=docker_engine.settings(settings.registry_mirrors)

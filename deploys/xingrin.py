@@ -48,7 +48,8 @@ def deploy() -> None:
     xingrin_fleet.require_secrets_of_database(settings)
 
     packages.installed(
-        name="XingRin: packages", names=[*xingrin_content.PACKAGES, *settings.docker_packages]
+        name="XingRin: packages",
+        names=[*xingrin_content.PACKAGES, *settings.docker_packages, *settings.shared.packages],
     )
     docker_engine.daemon(
         name="XingRin: docker's settings",

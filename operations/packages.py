@@ -1,4 +1,4 @@
-"""Debian packages: install what is missing, touch nothing that is there."""
+"""Packages: install what is missing and what is pinned to another version, touch nothing else."""
 
 from __future__ import annotations
 
@@ -11,25 +11,60 @@ from pyinfra.context import host
 from facts.packages import Packages
 from operations.notes import Change, note
 from operations.program import Commands
+from stackpin.config.packages import wanted
 
-# The lock timeout waits out unattended-upgrades instead of failing half way.
-APT = "DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300"
+LOCK_SECONDS = 300  # unattended-upgrades may be at work
+# Who holds a lock of dpkg or of apt's lists: apt itself waits for the first only. Read from the
+# kernel, since fuser is not everywhere, and nothing is locked by asking.
+_HOLDER = (
+    "for p in $(awk '$2 == \"POSIX\" {print $5}' /proc/locks | sort -u); do"
+    " if readlink /proc/$p/fd/* 2>/dev/null"
+    " | grep -qE '^/var/lib/(dpkg/lock(-frontend)?|apt/lists/lock)$';"
+    ' then echo "$(cat /proc/$p/comm) (pid $p)"; break; fi; done'
+)
+_WAIT = (
+    f'holder() {{ {_HOLDER}; }}; waited=0; while h=$(holder); [ -n "$h" ]; do'
+    f' if [ $waited -ge {LOCK_SECONDS} ]; then echo "package lock: held by $h for {LOCK_SECONDS} s,'
+    ' expected free; wait until it ends or see what it does, then run again" >&2; exit 1; fi;'
+    " sleep 2; waited=$((waited + 2)); done"
+)
+_APT = "DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=60"
+INSTALL = {
+    # The lists are refreshed only when there is something to install.
+    "apt": f"{_WAIT}; {_APT} update && {_APT} install --no-install-recommends --allow-downgrades",
+    # dnf waits for its lock by itself, and says for whom.
+    "dnf": "dnf -q -y --setopt=install_weak_deps=False install",
+}
 
 
 @operation()
 def installed(names: Sequence[str]) -> Commands:
-    """Make sure the packages `names` (real ones, not virtual) are installed, in any version.
+    """Make sure the packages `names` (real ones, not virtual; Debian's names) are installed.
 
-    The package lists are refreshed only when something is missing.
+    `name=version` and `name=prefix*` pin a version: another one that is installed is replaced,
+    also by an older one. What is not pinned stays in the version it has.
     """
-    present = host.get_fact(Packages, names=sorted(names))
-    missing = sorted(set(names) - set(present))
-    if not missing:
-        host.noop(f"{len(names)} packages are installed")
+    declared = wanted(names)
+    native = {one: [package.native(one) for package in declared] for one in INSTALL}
+    found = host.get_fact(Packages, **native)
+    manager = found.manager or "apt"
+    present = {package: found.versions.get(package.native(manager)) for package in declared}
+    due = [
+        package
+        for package, version in present.items()
+        if version is None or not package.accepts(manager, version)
+    ]
+    if not due:
+        host.noop(f"{len(declared)} packages are installed")
         return
-    for package in missing:
-        note(Change("package", package, None, "installed"))
+    for package in due:
+        note(Change("package", package.name, present[package], package.pin or "installed"))
+    if found.manager is None:
+        yield StringCommand(
+            "echo 'packages: found neither apt nor dnf on this host, expected one; install"
+            f" {', '.join(package.name for package in due)} by hand' >&2; exit 1"
+        )
+        return
     yield StringCommand(
-        f"{APT} update && {APT} install --no-install-recommends",
-        *(QuoteString(package) for package in missing),
+        INSTALL[manager], *(QuoteString(package.argument(manager)) for package in due)
     )

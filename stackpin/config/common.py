@@ -9,6 +9,8 @@ from pydantic import Field, SecretStr
 
 from stackpin.config.checks import BaseCheck, Where
 from stackpin.config.hoststack import HostStack
+from stackpin.config.needs import Endpoint, Kernel, OnFailure, Recommended
+from stackpin.config.packages import PackageSpec
 from stackpin.config.types import Listener, Model, Port, SecretRef
 
 INTERNAL = frozenset({"driver", "lock_token"})  # of Shared: set by the command, not by people
@@ -27,12 +29,44 @@ class Shared(Model):
     production: bool = Field(
         default=False, description="True refuses pre-releases (v1.2.0-rc.1) in this inventory."
     )
+    packages: list[PackageSpec] = Field(
+        default_factory=list,
+        description="Packages every stack's deploy installs, by Debian's names, and versions that "
+        "its own are pinned to: `name`, `name=version` or `name=prefix*`.",
+        examples=[["restic=0.18*", "jq"]],
+    )
+    min_cpus: Annotated[int, Field(ge=1)] = Field(default=1, description="CPUs preflight asks for.")
+    min_kernel: Kernel = Field(default="4.18", description="Oldest kernel preflight accepts.")
+    recommended: Recommended = Field(
+        default_factory=Recommended,
+        description="What a host had better have: `cpus`, `memory_mb`, `disk_mb`; less is a "
+        "warning.",
+        examples=[{"cpus": 4, "memory_mb": 8192, "disk_mb": 51200}],
+    )
+    endpoints: dict[Endpoint, OnFailure] = Field(
+        default_factory=dict,
+        description="Addresses the hosts must reach, each `host:port` or a URL, and whether one "
+        "out of reach stops a deploy (`fail`) or not (`warn`).",
+        examples=[{"db.example.net:5432": "fail", "https://mirror.example.net/": "warn"}],
+    )
     driver: Literal["operator"] | None = Field(
         default=None, description="Set by the stackpin command itself; leave it out of group data."
     )
     lock_token: str | None = Field(
         default=None, repr=False, description="Set by the stackpin command itself, as is driver."
     )
+
+    def needs(self) -> dict[str, Any]:
+        """Say what every stack needs of a host, as the host's `preflight` reads it."""
+        return {
+            "cpus": self.min_cpus,
+            "kernel": self.min_kernel,
+            "recommended": self.recommended.model_dump(),
+            "endpoints": [
+                {"address": address, "severity": severity}
+                for address, severity in self.endpoints.items()
+            ],
+        }
 
 
 class PublicEdge(Model):
@@ -80,6 +114,10 @@ class StackSettings(Model):
     def checks(self, where: Where | None = None) -> list[BaseCheck]:
         """Every health check, or those of one place."""
         raise NotImplementedError
+
+    def configuration(self) -> str:
+        """Say in a few words what was validated: a line of preflight."""
+        return f"{len(self.model_fields_set - self.also.keys())} variables set, all valid"
 
     def host_stack(self, resolve: Resolve | None = None) -> HostStack:
         """Say what the host is told; without `resolve` secrets of a backup repository stay out."""

@@ -14,6 +14,7 @@ from stackpin.config.common import Also, PublicEdge, Resolve, SecretUse, Shared,
 from stackpin.config.crm_env import ENV, OWN
 from stackpin.config.envfile import unwritable
 from stackpin.config.hoststack import Backup, Gate, HostStack, Listeners, require_time
+from stackpin.config.needs import VERSIONS
 from stackpin.config.problems import invalid
 from stackpin.config.types import (
     AbsPath,
@@ -273,6 +274,7 @@ class CrmSettings(StackSettings, CrmUpstream):
             "web_user": "www-data",
             "artifact_bytes": artifact_bytes,
             "commands": ["python3", "systemctl", "systemd-run", "ss", "git"],
+            "versions": {name: VERSIONS[name] for name in ("git", "restic")},
         }
 
     def secrets(self) -> list[SecretUse]:

@@ -18,6 +18,7 @@ from stackpin.config.common import Also, PublicEdge, Resolve, SecretUse, Shared,
 from stackpin.config.crm import CrmSettings
 from stackpin.config.crm_checks import public
 from stackpin.config.hoststack import HostStack, Listeners, Static
+from stackpin.config.needs import VERSIONS
 from stackpin.config.problems import invalid
 from stackpin.config.types import HostName, LocalPath, Model, SecretRef
 from stackpin.config.upstream import CrmUpstream
@@ -126,6 +127,7 @@ class PortalSettings(StackSettings, PublicEdge):
             "web_user": "www-data",
             "artifact_bytes": artifact_bytes,
             "commands": ["python3", "systemctl", "ss"],
+            "versions": {"nginx": VERSIONS["nginx"]},
         }
 
     def secrets(self) -> list[SecretUse]:

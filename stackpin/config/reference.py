@@ -15,6 +15,7 @@ from stackpin.config.checks import CHECK_KINDS, BaseCheck
 from stackpin.config.common import INTERNAL, Shared, StackSettings
 from stackpin.config.crm import CrmSettings
 from stackpin.config.hoststack import Gate, SlotPorts
+from stackpin.config.needs import Recommended
 from stackpin.config.portal import PortalSettings, TlsFiles
 from stackpin.config.xingrin import XingrinServer
 
@@ -32,6 +33,7 @@ reference, `env:NAME` (environment variable), `file:path` (mode 0600), `command:
 PARTS: dict[type[BaseModel], str] = {
     SlotPorts: "ports of blue, green and rehearsal",
     Gate: "gate entries, below",
+    Recommended: "mapping of cpus, memory_mb and disk_mb",
     TlsFiles: "mapping of certificate and key",
     types.SecretRef: "secret reference",
 }
@@ -51,6 +53,9 @@ VALIDATED = {
     "_mirror": "URL of a mirror",
     "_container_name": "container name",
     "_sql_name": "SQL name",
+    "_endpoint": "host:port or URL",
+    "_kernel": "kernel version",
+    "_spec": "package, as `restic=0.18*`",
     "_node_name": "text",
 }
 TABLE = "| variable | type | default | meaning | example |\n|---|---|---|---|---|"

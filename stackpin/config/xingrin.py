@@ -18,6 +18,7 @@ from stackpin.config.hoststack import (
     Redis,
     Schema,
 )
+from stackpin.config.needs import VERSIONS
 from stackpin.config.xingrin_base import XingrinBase
 from stackpin.config.xingrin_images import NODE_ROLES
 
@@ -176,6 +177,11 @@ class XingrinServer(XingrinBase):
                 "password": resolve(self.db_password).get_secret_value(),
             }
         }
+
+    def needs(self, artifact_bytes: int = 0) -> dict[str, Any]:
+        """Say what the host must offer: for Compose and backups, too."""
+        versions = {name: VERSIONS[name] for name in ("docker", "compose", "restic")}
+        return {**super().needs(artifact_bytes), "versions": versions}
 
 
 class XingrinWorker(XingrinBase):

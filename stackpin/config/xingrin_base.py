@@ -12,6 +12,7 @@ from stackpin.config.added_env import judge, require_no_password
 from stackpin.config.checks import Check, distinct_names
 from stackpin.config.common import SecretUse, StackSettings
 from stackpin.config.hoststack import require_time
+from stackpin.config.needs import VERSIONS
 from stackpin.config.problems import invalid
 from stackpin.config.xingrin_fields import (
     ImageFields,
@@ -137,5 +138,6 @@ class XingrinBase(
             "web_user": None,
             "artifact_bytes": artifact_bytes,
             "commands": ["python3", "systemctl", "ss"],
+            "versions": {"docker": VERSIONS["docker"]},
             "docker": True,
         }

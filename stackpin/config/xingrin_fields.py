@@ -8,6 +8,7 @@ from pydantic import Field
 
 from stackpin.config.checks import Check
 from stackpin.config.hoststack import Gate
+from stackpin.config.packages import PackageSpec
 from stackpin.config.types import (
     AbsPath,
     HostName,
@@ -84,7 +85,7 @@ class ImageFields(Model):
         default=False,
         description="Run images whose tag ends in -dev, with DEBUG on. Not for production.",
     )
-    docker_packages: list[str] = Field(
+    docker_packages: list[PackageSpec] = Field(
         default_factory=lambda: ["docker.io", "docker-cli", "docker-compose"],
         description="Debian packages of docker and of Compose v2, installed where missing.",
         examples=[["docker-ce", "docker-ce-cli", "docker-compose-plugin"]],

@@ -1,5 +1,8 @@
 """Operations read facts and yield commands: here against facts given by hand."""
 
+import fcntl
+import os
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -8,7 +11,7 @@ from fake_host import TOKEN, node_of, on_host, run, stdin
 from facts.accounts import Account, AccountInfo
 from facts.files import Node, Texts, Tree
 from facts.git import WorkTree, WorkTreeInfo
-from facts.packages import Packages
+from facts.packages import Installed, Packages
 from facts.stacks import StackState
 from facts.units import Unit, Units
 from operations import (
@@ -134,12 +137,74 @@ def test_a_lease_token_goes_along():
 # packages, accounts, units, program
 
 
+def install(manager, versions, *names):
+    """The last words of the command, what is noted, and the command."""
+    facts = {Packages: Installed(manager, versions)}
+    commands, changes, _ = run(packages.installed, facts, names=names)
+    told = [str(command) for command in commands]
+    words = told[0].split(" --allow-downgrades ")[-1].split("install ")[-1] if told else None
+    return words, [(c.subject, c.before, c.after) for c in changes], "".join(told)
+
+
 def test_packages_install_only_what_is_missing():
-    facts = {Packages: {"git": "1"}}
-    commands, changes, _ = run(packages.installed, facts, names=["git", "restic"])
-    assert str(commands[0]).endswith("install --no-install-recommends restic")
-    assert [c.subject for c in changes] == ["restic"]
-    assert run(packages.installed, facts, names=["git"])[0] == []
+    words, changes, command = install("apt", {"git": "1"}, "git", "restic")
+    assert words == "restic"
+    assert changes == [("restic", None, "installed")]
+    assert command.index("package lock: held by") < command.index("apt-get")
+    assert install("apt", {"git": "1"}, "git")[2] == ""
+
+
+@pytest.mark.parametrize(
+    ("manager", "spec", "version", "words"),
+    [
+        ("apt", "restic=0.18.0-1", "0.18.0-1", None),
+        ("apt", "restic=0.18.0", "0.18.0-1", "restic=0.18.0"),  # apt takes whole versions only
+        ("apt", "restic=0.18*", "0.18.0-1+b4", None),
+        ("apt", "restic=0.18*", "0.14.0-1", "'restic=0.18*'"),
+        ("apt", "docker.io=26*", None, "'docker.io=26*'"),
+        ("dnf", "restic=0.18.0", "0.18.0-2.fc42", None),
+        ("dnf", "restic=0.18.0-2.fc42", "0.18.0-2.fc42", None),
+        ("dnf", "restic=0.18*", "0.17.3-1.fc42", "'restic-0.18*'"),
+        ("dnf", "git=1:2.49.0-1.fc42", "1:2.49.0-1.fc42", None),
+        ("dnf", "git=2.49*", "1:2.49.0-1.fc42", None),
+        ("dnf", "git=2.48.0", "1:2.49.0-1.fc42", "git-2.48.0"),
+    ],
+)
+def test_a_pinned_package_in_another_version_is_a_change(manager, spec, version, words):
+    name, _, pin = spec.partition("=")
+    found, changes, _ = install(manager, {name: version} if version else {}, name, spec, name)
+    assert found == words
+    assert changes == ([] if words is None else [(name, version, pin)])
+
+
+def test_packages_of_dnf_by_their_names_there():
+    words, changes, command = install(
+        "dnf", {"iproute": "6.14-1.fc42"}, "iproute2", "sqlite3", "docker.io=28*", "git"
+    )
+    assert words == "'moby-engine-28*' git sqlite"
+    assert [subject for subject, *_ in changes] == ["docker.io", "git", "sqlite3"]
+    assert "apt" not in command and "install_weak_deps=False" in command
+
+
+def test_packages_on_a_host_without_a_manager():
+    assert "neither apt nor dnf" in install(None, {}, "git")[2]
+
+
+def test_waiting_for_the_package_lock_names_its_holder(tmp_path):
+    (tmp_path / "dpkg").mkdir()
+    script = packages._WAIT.replace("^/var/lib/", f"^{tmp_path}/")
+    script = script.replace("-ge 300", "-ge 0").replace("sleep 2", "sleep 0.1")
+
+    def wait():
+        return subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+
+    assert wait().returncode == 0
+    with (tmp_path / "dpkg/lock").open("w") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        done = wait()
+    assert done.returncode == 1
+    assert f"(pid {os.getpid()})" in done.stderr
+    assert wait().returncode == 0
 
 
 def test_accounts():

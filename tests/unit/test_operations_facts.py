@@ -14,7 +14,7 @@ from facts.accounts import Account
 from facts.files import Texts, Tree
 from facts.git import WorkTree
 from facts.nginx import PackagedDefaultSite
-from facts.packages import Packages
+from facts.packages import Installed, Packages
 from facts.stacks import StackState
 from facts.tls import Certificate
 from facts.units import Units
@@ -69,10 +69,28 @@ def test_texts(tmp_path):
 
 @pytest.mark.skipif(not shutil.which("dpkg-query"), reason="not a Debian machine")
 def test_packages():
-    found = ask(Packages, names=["base-files", "no-such-package-at-all"])
-    assert list(found) == ["base-files"]
-    assert found["base-files"][0].isdecimal()
-    assert ask(Packages, names=["no-such-package-at-all"]) == {}
+    names = ["base-files", "no-such-package-at-all"]
+    found = ask(Packages, apt=names, dnf=[])
+    assert (found.manager, list(found.versions)) == ("apt", ["base-files"])
+    assert found.versions["base-files"][0].isdecimal()
+    assert ask(Packages, apt=names[1:], dnf=[]) == Installed("apt", {})
+
+
+def test_packages_of_rpm(tmp_path, monkeypatch):
+    """A host of dnf: nobody's dpkg record, and an rpm that answers as Fedora's does."""
+    for name, text in {
+        "dnf": "",
+        "rpm": 'test "$1 $2" = "-q --qf" && printf "%s\\n" "package a is not installed"'
+        ' && printf "ii \\tgit\\t2.49.0-1.fc42\\n"; exit 1',
+    }.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    fact = Packages()
+    text = fact.command(apt=["a", "git"], dnf=["a", "git"]).replace("/var/lib/dpkg", str(tmp_path))
+    done = subprocess.run(["sh", "-c", text], capture_output=True, text=True, check=True)
+    assert fact.process(done.stdout.splitlines()) == Installed("dnf", {"git": "2.49.0-1.fc42"})
+    assert fact.process([]) == Installed()
 
 
 def test_accounts():
