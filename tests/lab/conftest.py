@@ -49,6 +49,7 @@ class ByHosts(LoadFileScheduling):
         return GROUPS.get(file, file)
 
 
+@pytest.hookimpl(optionalhook=True)  # also without xdist's plugin
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByHosts:
     return ByHosts(config, log)
 
