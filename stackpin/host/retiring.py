@@ -42,8 +42,11 @@ def finish_retire(stack: Stack, run: dict[str, Any]) -> dict[str, Any]:
 
 
 def drain(stack: Stack, slot: str | None) -> dict[str, Any]:
-    """Wait until a slot has no connection left, drain_seconds at most."""
-    if slot is None or stack.is_static:
+    """Wait until a slot has no connection left, drain_seconds at most.
+
+    Of a stack that runs one at a time it stopped long ago; its port may be the live one's now.
+    """
+    if slot is None or stack.is_static or not stack.overlap:
         return {"drained": True, "left": 0, "seconds": 0.0}
     drv = driver(stack)
     started = time.monotonic()

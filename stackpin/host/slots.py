@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import time
 from pathlib import Path
 
 from stackpin.host import disk, units
@@ -24,10 +25,14 @@ __all__ = [
     "other",
     "port_of",
     "port_open",
+    "require_free",
+    "sharing",
     "unlink",
 ]
 
 _ESTABLISHED = "01"
+FREE_WAIT = 2.0  # seconds
+FREE_POLL = 0.05
 
 
 def live_slot(stack: Stack) -> str:
@@ -124,11 +129,23 @@ def established(port: int, tables: Path = Path("/proc/net")) -> int:
     return count
 
 
+def sharing(stack: Stack, slot: str) -> tuple[str, ...]:
+    """Return the slots that have a slot's port: both of a stack that runs one at a time."""
+    port = port_of(stack, slot)
+    return tuple(name for name in SLOTS if port_of(stack, name) == port)
+
+
 def require_free(port: int) -> None:
-    """Raise HostError(error) naming the holder when a port is taken."""
-    if port_open(port):
-        raise failed(
-            f"port {port}: taken by {holder_of(port)}, expected free; stop that program or "
-            "change the stack's ports",
-            port=port,
-        )
+    """Raise HostError(error) naming the holder when a port stays taken.
+
+    What was stopped a moment ago may leave a child that takes that moment to go.
+    """
+    deadline = time.monotonic() + FREE_WAIT
+    while port_open(port):
+        if time.monotonic() > deadline:
+            raise failed(
+                f"port {port}: taken by {holder_of(port)}, expected free; stop that program or "
+                "change the stack's ports",
+                port=port,
+            )
+        time.sleep(FREE_POLL)

@@ -187,6 +187,7 @@ def start(stack: Stack, payload: Payload) -> Payload:
             timer.arm(stack, run, limit + stack.guard_seconds + ONE_AT_A_TIME_SPARE)
             gap_from = time.monotonic()
             drv.stop(stack, str(run["from_slot"]))
+            drv.require_free(stack, slot)  # a port both share
         drv.install(stack, slot, run["release"])
         drv.start(stack, slot)
     say(f"starting {run['release']} in slot {slot}")

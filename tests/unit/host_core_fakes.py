@@ -17,6 +17,7 @@ from stackpin.host.system import Result
 
 UNIT = "[Service]\nExecStart=/opt/crm/slots/%i/server\n"
 PORTS = {"blue": 18190, "green": 18191, "rehearsal": 18192}
+SHARED = {"blue": 9090, "green": 9090, "rehearsal": 18290}
 ZERO = {"settle": 0, "min_healthy": 0, "interval": 0, "consecutive": 1, "timeout": 0}
 
 
@@ -37,11 +38,14 @@ class Host:
         self.life = "boot-1"
         self.program = 100
         self.ahead = 0.0
+        self.ports = PORTS
+        self.foreign: set[int] = set()  # ports somebody else's program has
         patch.setenv("STACKPIN_ROOT", str(root))
         patch.setattr("sys.argv", ["/run/stackpin/host-test.pyz"])
         for place in ("units.run", "slots.run", "timer.run_program", "rehearsal.run_program"):
             patch.setattr(f"stackpin.host.{place}", self.run)
-        patch.setattr(slots, "port_open", lambda port: self.slot_at(port) in self.active)
+        patch.setattr(slots, "port_open", self.taken)
+        patch.setattr(slots, "FREE_WAIT", 0.0)
         patch.setattr(waiting, "run_checks", self.check)
         patch.setattr(runs, "process_mark", self.mark)
         patch.setattr("stackpin.host.stages.os.getpid", lambda: self.program)
@@ -70,14 +74,17 @@ class Host:
         if self.die_at is not None and self.steps >= self.die_at:
             raise Killed
 
-    def slot_at(self, port: int) -> str:
-        return next(slot for slot, number in PORTS.items() if number == port)
+    def taken(self, port: int) -> bool:
+        held = {number for slot, number in self.ports.items() if slot in self.active}
+        return port in held | self.foreign
 
     def mark(self, pid: object) -> dict[str, object]:
         return {"pid": pid, "pid_start": 1 if pid == self.program else None, "boot": self.life}
 
-    def check(self, stack: Stack, checks: Any, *, port: int | None, **_: Any) -> list[Any]:
-        slot = None if port is None else self.slot_at(port)
+    def check(
+        self, stack: Stack, checks: Any, *, port: int | None, slot: str | None, **_: Any
+    ) -> list[Any]:
+        slot = None if port is None else slot
         ok = slot is None or (slot in self.active and slots.linked(stack, slot) not in self.sick)
         shared = {"required": True, "weight": 1.0, "expected": "200", "got": "200 ok"}
         return [{"name": "healthz", "ok": ok, **shared}]
@@ -93,7 +100,7 @@ class Host:
             self.timers[words[-2] + " " + words[-1]] = words[-1]
         for name in words[2:] if argv[0] == "systemctl" else ():
             slot = name.partition("@")[2].partition(".")[0]
-            if words[1] == "start":
+            if words[1] == "start" and not self.taken(self.ports[slot]):
                 self.active.add(slot)
             elif words[1] in ("stop", "kill"):
                 self.active.discard(slot)
@@ -136,6 +143,7 @@ class Host:
             "ports": PORTS, "database": "/var/lib/crm/data/crm.db", "gate": ZERO,
             "drain_seconds": 0, "start_timeout": 0.0, **more,
         }  # fmt: skip
+        self.ports = document["ports"]
         path = self.root / "etc/stackpin/crm/stack.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(document))
@@ -174,4 +182,4 @@ def outcome(run: str) -> str | None:
     return journal.outcome(journal.read(Stack.load("crm")), run)
 
 
-__all__ = ["Host", "Killed", "outcome", "pointer", "timer"]
+__all__ = ["PORTS", "SHARED", "Host", "Killed", "outcome", "pointer", "timer"]

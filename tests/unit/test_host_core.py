@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from stackpin.engine.bundle import host_program
-from stackpin.host import disk, journal, main, mutex, pruning, static, units
+from stackpin.host import disk, journal, main, mutex, pruning, slots, static, units
 from stackpin.host.errors import HostError
 from stackpin.host.stack import Stack
-from tests.unit.host_core_fakes import Host, outcome
+from tests.unit.host_core_fakes import SHARED, Host, outcome
 
 
 @pytest.fixture
@@ -167,6 +167,39 @@ def test_dead_old_slot_leaves_the_new_one_serving(ready: Host) -> None:
     assert told["stage"] == "broken" and not told["proven"]
     assert ready.active == {"green"}
     ready.call("begin", run="r2", release="new", lock_token=token)
+
+
+def test_slots_that_share_a_port_take_turns(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other slot of ours may hold the port; nobody else may, also not after it stopped."""
+    host.install(overlap=False, ports=SHARED, drain_seconds=60)
+    monkeypatch.setattr(slots, "established", lambda _: 3)  # of the new one, on the same port
+    host.foreign.add(9090)
+    host.receive("old")
+    with pytest.raises(HostError, match="port 9090: taken by"):
+        host.call("rollout", release="old")
+    host.foreign.clear()
+    assert host.call("rollout", release="old")["slot"] == "blue"
+    host.receive("new")
+    done = host.call("rollout", release="new")
+    assert done["slot"] == "green" and host.active == {"green"}
+    assert done["stages"]["start"]["gap"] is not None
+    assert done["stages"]["retire"]["left"] == 0
+    assert host.call("rollout", release="old")["slot"] == "blue"
+
+    def snatch(stack: Stack, *stopped: str) -> None:
+        stop(stack, *stopped)
+        if "blue" in stopped:
+            host.foreign.add(9090)
+
+    stop = units.stop
+    monkeypatch.setattr(units, "stop", snatch)
+    monkeypatch.setattr("stackpin.host.undo.PROOF_SECONDS", 0)
+    with pytest.raises(HostError, match="port 9090: taken by"):
+        host.call("rollout", release="new")
+    host.foreign.clear()
+    monkeypatch.setattr(units, "stop", stop)
+    host.call("boot")
+    assert host.active == {"blue"} and host.serving() == "old"
 
 
 def test_second_run_is_refused_while_the_first_lives(ready: Host) -> None:

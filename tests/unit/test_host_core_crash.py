@@ -9,7 +9,7 @@ import pytest
 
 from stackpin.host import journal, pointer, runs
 from stackpin.host.stack import Stack
-from tests.unit.host_core_fakes import Host, outcome
+from tests.unit.host_core_fakes import SHARED, Host, outcome
 
 MOST_STEPS = 400
 # First step and stride: every step once, the ways back that differ least share them.
@@ -155,7 +155,7 @@ def test_one_at_a_time_stack_is_guarded_from_the_stop_on(
     for step in range(STRIDES[how][0], MOST_STEPS, STRIDES[how][1]):
         with monkeypatch.context() as patch:
             host = Host(memory_path / f"{how}-{step}", patch)
-            host.install(overlap=False, rehearsal=False)
+            host.install(overlap=False, rehearsal=False, ports=SHARED)
             host.receive("old")
             host.call("rollout", release="old")
             host.receive("new")

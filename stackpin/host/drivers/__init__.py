@@ -64,7 +64,7 @@ class Driver(Protocol):
         """Return a slot's last log lines, secrets of `env` masked; since: unix seconds."""
 
     def require_free(self, stack: Stack, slot: str) -> None:
-        """Raise HostError when something that is not ours holds the slot's port or name."""
+        """Raise HostError when something that is not this stack's holds the slot's port or name."""
 
     def installed(self, stack: Stack, slot: str) -> bool:
         """Tell whether `start` finds what it starts."""

@@ -74,8 +74,13 @@ def last_log(
 
 
 def require_free(stack: Stack, slot: str) -> None:
-    """Raise HostError(error) naming the holder when the slot's port is taken."""
-    slots.require_free(slots.port_of(stack, slot))
+    """Raise HostError(error) naming the holder when the slot's port is taken.
+
+    Our own other slot may have it: it stops before this one starts.
+    """
+    holders = units.show(stack, slots.sharing(stack, slot)).values()
+    if not any(unit["active"] == "active" for unit in holders):
+        slots.require_free(slots.port_of(stack, slot))
 
 
 def installed(stack: Stack, slot: str) -> bool:
