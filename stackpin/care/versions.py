@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from functools import cmp_to_key
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +18,7 @@ from stackpin.lockfile import STACK
 from stackpin.pins import Pin
 from stackpin.registry.matrix import Registries, Sourced, ask_all, available, following
 from stackpin.registry.reference import parse
+from stackpin.rollout.newest import file_versions
 
 __all__ = ["Report", "Running", "known", "pinned_stacks", "running"]
 
@@ -123,7 +122,7 @@ def known(stack: Stack, pin: Pin, settings: Sequence[object], root: Path) -> Rep
             _of_images(report, cast(Sourced, one), root)
             break
         if hasattr(one, "artifact"):
-            report.available = _local(str(cast(Any, one).artifact), root)
+            report.available = file_versions(cast(Any, one).artifact, root)
             break
     return report
 
@@ -175,19 +174,6 @@ def _of_images(report: Report, settings: Sourced, root: Path) -> None:
         report.built = {one: images[ref].created for one, ref in refs.items()}
     except Refused as error:
         report.notes.append(f"the registry was not asked: {error}")
-
-
-def _local(pattern: str, root: Path) -> list[str]:
-    """List the versions there are files of, newest first; `pattern` has {version} in its name."""
-    path = root / pattern
-    before, mark, after = path.name.partition("{version}")
-    if not mark or not path.parent.is_dir():
-        return []
-    form = re.compile(re.escape(before) + "(.+?)" + re.escape(after))
-    matches = [form.fullmatch(entry.name) for entry in path.parent.iterdir()]
-    versions = {match[1] for match in matches if match and is_release_tag(match[1])}
-    finals = [version for version in versions if not is_prerelease(version)]
-    return sorted(finals, key=cmp_to_key(compare_tags), reverse=True)
 
 
 def _pinning() -> str:

@@ -30,6 +30,7 @@ COMMANDS: dict[str, Entry] = {
     "plan": _entry("plan", "Show what a deploy would change, per host, with diffs."),
     "deploy": _entry("deploy", "Bring hosts to the declared state through the health gate."),
     "update": _entry("update", "Bump the version pin and roll it out."),
+    "upgrade": _entry("upgrade", "Roll out the newest version: update --latest."),
     "pin": _entry("pin", "Write a version and its digests to review; no host is touched."),
     "rollback": _entry("rollback", "Return to the recorded last good release, or --to one."),
     "verify": _entry("verify", "Run the health gate alone."),

@@ -66,7 +66,8 @@ def show_gate(out: Output, gate: Mapping[str, Any], *, failed_only: bool = False
         if check["ok"] and failed_only:
             continue
         mark = "ok  " if check["ok"] else ("FAIL" if check["required"] else "fail")
-        out.line(f"  {mark} {check['name']} ({check['where']}, {check['seconds']:.2f} s)")
+        weight = f"weight {check['weight']:g}" + (", required" if check["required"] else "")
+        out.line(f"  {mark} {check['name']} ({check['where']}, {weight}, {check['seconds']:.2f} s)")
         if not check["ok"]:
             out.line(f"       asked    {check.get('detail', '')}")
             out.line(f"       expected {check['expected']}")

@@ -16,7 +16,7 @@ from stackpin.cli.wanting import wanting
 if TYPE_CHECKING:
     from stackpin.rollout.wanted import Wanted
 
-__all__ = ["update"]
+__all__ = ["roll_to", "update"]
 
 
 @click.command()
@@ -48,6 +48,21 @@ def update(
       stackpin update inventories/prod xingrin --latest --batch 1,10%,50%
       stackpin update inventories/prod xingrin --from-version-file ../xingrin/VERSION
     """
+    return roll_to(
+        out, target, asked, wanted=wanted, allow_downgrade=allow_downgrade, refresh=refresh
+    )
+
+
+def roll_to(
+    out: Output,
+    target: Target,
+    asked: Asked,
+    *,
+    wanted: Wanted,
+    allow_downgrade: bool,
+    refresh: bool,
+) -> int:
+    """Pin the `wanted` version and roll it out; what `update` and `upgrade` share."""
     from stackpin.rollout.updating import update as run_update  # noqa: PLC0415 - see cli/__init__
 
     return conduct(

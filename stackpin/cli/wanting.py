@@ -1,4 +1,4 @@
-"""The options that say which version `update` and `pin` mean."""
+"""The options that say which version `update`, `upgrade` and `pin` mean."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import click
 
-__all__ = ["wanting"]
+__all__ = ["pinning", "wanting"]
 
 Body = Callable[..., int | None]
 
@@ -22,14 +22,11 @@ def wanting(body: Body) -> Body:
     @click.option(
         "--latest",
         is_flag=True,
-        help="The newest release, no pre-release, that the registry has every image of.",
+        help="The newest release, no pre-release: of the registry, the files or the Git tags.",
     )
     @click.option("--from-git", metavar="REPO", help="The highest vX.Y.Z tag of a Git repository.")
     @click.option("--from-version-file", metavar="FILE", help="The version a file says.")
-    @click.option("--allow-downgrade", is_flag=True, help="Accept a version older than the pin.")
-    @click.option(
-        "--refresh", is_flag=True, help="Lock base images (PostgreSQL, Redis) anew as well."
-    )
+    @pinning
     @functools.wraps(body)
     def with_version(
         *args: object,
@@ -45,3 +42,15 @@ def wanting(body: Body) -> Body:
         return body(*args, wanted=wanted, **options)
 
     return with_version
+
+
+def pinning(body: Body) -> Body:
+    """Give a command --allow-downgrade and --refresh, passed on as bool."""
+    downgrade = click.option(
+        "--allow-downgrade", is_flag=True, help="Accept a version older than the pin."
+    )
+    refresh = click.option(
+        "--refresh", is_flag=True, help="Lock base images (PostgreSQL, Redis) anew as well."
+    )
+    done: Body = downgrade(refresh(body))
+    return done

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from stackpin import lockfile, pins
+from stackpin.config.common import StackSettings
 from stackpin.config.stacks import Stack
 from stackpin.config.types import compare_tags, is_release_tag
 from stackpin.errors import Refused
@@ -19,7 +20,7 @@ from stackpin.registry.matrix import Sourced
 from stackpin.rollout.checking import check_inventory
 from stackpin.rollout.locking import lock_of, locked
 
-__all__ = ["Change", "current", "imaged", "prepare"]
+__all__ = ["Change", "current", "declared", "imaged", "prepare"]
 
 Say = Callable[[str], None]
 
@@ -90,9 +91,14 @@ def imaged(inventory: Path, stack: Stack, data: Mapping[str, Any]) -> list[Sourc
 
     No limit applies: the lock file is the whole fleet's. Raises Refused.
     """
-    checked = check_inventory(str(inventory), stack, (), data, artifacts=False)
-    found = [one for parts in checked.settings.values() for one in parts.values()]
+    found = declared(inventory, stack, data)
     return [cast(Sourced, one) for one in found if hasattr(one, "images")]
+
+
+def declared(inventory: Path, stack: Stack, data: Mapping[str, Any]) -> list[StackSettings]:
+    """Return the settings of every host and part, whatever it runs. Raises Refused."""
+    checked = check_inventory(str(inventory), stack, (), data, artifacts=False)
+    return [one for parts in checked.settings.values() for one in parts.values()]
 
 
 def prepare(

@@ -8,10 +8,10 @@ from typing import Any
 
 from stackpin.config.stacks import Stack
 from stackpin.errors import Refused
-from stackpin.registry.matrix import newest
 from stackpin.rollout.model import Run
+from stackpin.rollout.newest import newest_of
 from stackpin.rollout.performing import perform
-from stackpin.rollout.pinning import Change, current, imaged, prepare
+from stackpin.rollout.pinning import Change, current, declared, prepare
 from stackpin.rollout.wanted import Wanted
 
 __all__ = ["pin", "update"]
@@ -80,13 +80,7 @@ def _change(
     now = current(inventory, stack)
 
     def latest() -> str:
-        settings = imaged(inventory, stack, data)
-        if not settings:
-            raise Refused(
-                f"--latest: stack {stack.name} comes from files, not from a registry; expected "
-                "--version, --from-git or --from-version-file"
-            )
-        return newest(settings[0], Path.cwd())
+        return newest_of(stack.name, declared(inventory, stack, data), Path.cwd())
 
     version = one.resolve(latest)
     if now.variable in data:

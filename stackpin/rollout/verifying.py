@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stackpin.engine.remote import RemoteError
+from stackpin.engine.session import Mapped
 from stackpin.errors import Refused
 from stackpin.host.gate import evaluate, explain
 from stackpin.rollout.checking import check_inventory
@@ -12,18 +14,24 @@ from stackpin.rollout.connecting import connect
 from stackpin.rollout.model import Roll, Run
 from stackpin.rollout.outside import look_outside
 
-__all__ = ["verify_all", "verify_host", "verify_roll"]
+__all__ = ["overall", "prepare", "verify_all", "verify_host", "verify_roll", "verify_round"]
 
 TIMEOUT = 120.0
+WHERE = {"where": ["slot", "host"]}
+QUESTIONS: dict[str, dict[str, Any]] = {"state": {}, "verify": WHERE}
 
 
-def verify_host(run: Run, roll: Roll, release: str | None) -> dict[str, Any]:
+def verify_host(
+    run: Run, roll: Roll, release: str | None, answer: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Ask every check of one part on one host once; return one GateResult over all of them.
 
-    Public answers are noted on the roll, unless it has those from before its confirmation.
+    `answer` is what the host said to `verify` already, if it was asked. Public answers are noted on
+    the roll, unless it has those from before its confirmation.
     """
     host, part = roll.host, roll.part
-    answer = run.session.call(host, "verify", part, {"where": ["slot", "host"]}, timeout=TIMEOUT)
+    if answer is None:
+        answer = run.session.call(host, "verify", part, WHERE, timeout=TIMEOUT)
     public = look_outside(run, roll, release)
     roll.public = roll.public or public
     results = [*answer["results"], *(public["results"] if public else [])]
@@ -31,10 +39,10 @@ def verify_host(run: Run, roll: Roll, release: str | None) -> dict[str, Any]:
     return {**gate, "log": answer.get("log", [])}
 
 
-def verify_roll(run: Run, roll: Roll) -> None:
+def verify_roll(run: Run, roll: Roll, answer: Mapping[str, Any] | None = None) -> None:
     """Verify what serves on one host and note it on the roll; a failure is code 5: look now."""
     run.progress.host(roll.host, "verify", "run")
-    roll.checks = verify_host(run, roll, roll.now)
+    roll.checks = verify_host(run, roll, roll.now, answer)
     if roll.checks["passed"]:
         run.progress.host(roll.host, "verify", "ok")
         return
@@ -44,10 +52,10 @@ def verify_roll(run: Run, roll: Roll) -> None:
     run.progress.host(roll.host, "verify", "fail", roll.error)
 
 
-def verify_all(run: Run) -> None:
-    """Verify every part on the hosts that have it; notes results as rolls. Close `run.exits` after.
+def prepare(run: Run) -> None:
+    """Validate the inventory and connect; hosts that may be out of reach become rolls of the run.
 
-    Raises Refused when a host has nothing live to verify.
+    Close `run.exits` after.
     """
     request = run.request
     checked = check_inventory(
@@ -55,18 +63,52 @@ def verify_all(run: Run) -> None:
     )
     run.settings = checked.settings
     connect(run)
-    for part in run.parts:
-        rolls = {}
-        for host, state in (
-            run.session.map(partial(_state, run, part), run.hosts_of(part)).all().items()
-        ):
-            live = state.get("live_release")
+
+
+def verify_round(run: Run) -> Mapped[list[Roll]]:
+    """Verify every part on every connected host, each asked with one exec; rolls by host.
+
+    Refused, among the errors, is a host that has nothing live to verify.
+    """
+
+    def one(host: str) -> list[Roll]:
+        parts = run.places[host]
+        calls = [(name, part, load) for part in parts for name, load in QUESTIONS.items()]
+        told = iter(run.session.many(host, calls, timeout=TIMEOUT))
+        rolls = []
+        for part in parts:
+            state, answer = next(told), next(told)
+            live = _given(state).get("live_release")
             if not live:
                 raise Refused(f"{host}: {part} serves nothing yet; deploy it first")
-            rolls[host] = Roll(host, part, live, live)
-        run.rolls += rolls.values()
-        run.session.map(lambda host, rolls=rolls: verify_roll(run, rolls[host]), list(rolls)).all()  # type: ignore[misc]
+            roll = Roll(host, part, live, live)
+            verify_roll(run, roll, _given(answer))
+            rolls.append(roll)
+        return rolls
+
+    return run.session.map(one, [host for host in run.session.hosts if host in run.settings])
 
 
-def _state(run: Run, part: str, host: str) -> dict[str, Any]:
-    return run.session.call(host, "state", part)
+def verify_all(run: Run) -> None:
+    """Verify every part on the hosts that have it; notes results as rolls. Close `run.exits` after.
+
+    Raises Refused when a host has nothing live to verify.
+    """
+    prepare(run)
+    for rolls in verify_round(run).all().values():
+        run.rolls += rolls
+
+
+def overall(gates: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return one GateResult over those of several parts: passed only where every one passed."""
+    whole = evaluate(
+        [result for gate in gates for result in gate["results"]],
+        max((float(gate["threshold"]) for gate in gates), default=0.0),
+    )
+    return {**whole, "passed": all(gate["passed"] for gate in gates)}
+
+
+def _given(answer: dict[str, Any] | RemoteError) -> dict[str, Any]:
+    if isinstance(answer, RemoteError):
+        raise answer
+    return answer

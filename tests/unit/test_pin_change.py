@@ -57,9 +57,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return lock.with_version(STACK, one.version, dict.fromkeys(one.images().values(), DIGEST))
 
     monkeypatch.setattr(pinning, "imaged", imaged)
-    monkeypatch.setattr(updating, "imaged", imaged)
+    monkeypatch.setattr(updating, "declared", imaged)
     monkeypatch.setattr(pinning, "locked", locked)
-    monkeypatch.setattr(updating, "newest", lambda *_: "v1.9.0")
+    monkeypatch.setattr(updating, "newest_of", lambda *_: "v1.9.0")
     yield
 
 
