@@ -68,7 +68,7 @@ PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder --durations=15
 test-lab: setup system browser artifacts
 	$(BIN)/pytest -q $(PARALLEL) -m "not fleet" tests/lab
 
-# A server, nodes and a registry for each of four files: up to 24 hosts with Docker at once.
+# Whole fleets, updates and faults: three files, half an hour, up to 18 hosts with Docker at once.
 test-fleet: setup system artifacts
 	$(BIN)/pytest -q $(PARALLEL) -m fleet tests/lab
 

@@ -19,15 +19,11 @@ from stackpin.errors import StackpinError
 from stackpin.lab import Lab, LabHost
 
 HERE = Path(__file__).parent
-FLEETS = (  # longest first; the last three share the hosts of one fleet
-    "test_fleet",
-    "test_fleet_faults",
-    "test_workers",
-    "test_fleet_server",
-    "test_fleet_modes",
-    "test_stock_fleet",
-)
-GROUPS = dict.fromkeys(FLEETS[3:], "fleet-of-three")
+# Marked `fleet`, since they take long: `make test-fleet` runs them.
+FLEETS = ("test_fleet", "test_fleet_faults", "test_workers")
+# These share the hosts of one fleet.
+GROUPS = dict.fromkeys(("test_fleet_server", "test_fleet_modes", "test_stock_fleet"), "three nodes")
+FIRST = (*FLEETS, *GROUPS)  # what takes longest begins first
 SUBNETS = 93  # second octet of the test labs' addresses, one /24 each
 
 
@@ -37,8 +33,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.lab)
             if item.path.stem in FLEETS:
                 item.add_marker(pytest.mark.fleet)
-    rank = {stem: at for at, stem in enumerate(FLEETS)}
-    items.sort(key=lambda item: rank.get(item.path.stem, len(FLEETS)))
+    rank = {stem: at for at, stem in enumerate(FIRST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(FIRST)))
 
 
 class ByHosts(LoadFileScheduling):
