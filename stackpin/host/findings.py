@@ -240,12 +240,11 @@ def _expected_modes(stack: Stack) -> Iterator[tuple[Path, str, str]]:
     yield stack.state_dir, "0711", "root"
     yield stack.journal_file, "0600", "root"
     yield stack.slot_file, "0644", "root"
+    for name in stack.env_files:
+        yield stack.at(name), "0600", "root"
     if stack.is_static:
         return
-    if stack.uses_images:
-        for name in stack.env_files:
-            yield stack.at(name), "0600", "root"
-    else:
+    if not stack.uses_images:
         yield stack.live_data_dir, "0700", stack.user
         for slot in (*SLOTS, "rehearsal"):
             yield stack.slot_env_file(slot), "0600", "root"

@@ -38,7 +38,7 @@ def rehearse(stack: Stack, release: str, still: Still) -> dict[str, Any]:
             with _not_ours_if_gone(still):
                 copied = _copy(stack)
                 slots.require_free(slots.port_of(stack, SLOT))
-                _write_drop_in(stack)
+                _write_drop_in(stack, release)
                 slots.install(stack, SLOT, release)
                 began = time.time()
                 units.start(stack, SLOT)
@@ -140,18 +140,18 @@ def _copy_database(stack: Stack, owner: tuple[int, int]) -> int | None:
     return copy.stat().st_size
 
 
-def _write_drop_in(stack: Stack) -> None:
-    folder = f"{stack.data}/rehearsal"
-    hidden = [f"{stack.data}/data"]
-    if stack.repo_root:
-        hidden.append(stack.repo_root)
+def _write_drop_in(stack: Stack, release: str) -> None:
+    folder, hidden = f"{stack.data}/rehearsal", _hidden(stack)
+    text = (stack.release_dir(release) / "unit").read_text(encoding="utf-8")
+    seen = [value for value in _values(text, "BindReadOnlyPaths") if not _below(value, hidden)]
     lines = [
         "# A rehearsal may touch nothing but its copies.",
         "[Service]",
         "Restart=no",
         "StateDirectory=",
-        f"WorkingDirectory={folder}",
-        "BindPaths=",
+        f"WorkingDirectory={_start_place(text, hidden) or folder}",
+        "BindPaths=",  # forgets the read-only ones, too
+        *(f"BindReadOnlyPaths={value}" for value in seen),
         "ReadWritePaths=",
         f"ReadWritePaths={folder}",
         *(f"InaccessiblePaths=-{path}" for path in hidden),
@@ -160,6 +160,31 @@ def _write_drop_in(stack: Stack) -> None:
     path = drop_in(stack)
     disk.make_dir(path.parent)
     disk.atomic_write(path, "\n".join(lines).encode(), 0o644)
+
+
+def _hidden(stack: Stack) -> list[str]:
+    """List what is live: the stack's data, and the directory of a database that lies elsewhere."""
+    found = [f"{stack.data}/data"]
+    if stack.database and not _below(stack.database, found):
+        found.append(str(Path(stack.database).parent))
+    return [*found, stack.repo_root] if stack.repo_root else found
+
+
+def _start_place(unit: str, hidden: list[str]) -> str | None:
+    """Return the unit's own directory when it has one: its files may be read relative to it."""
+    place = next(reversed(_values(unit, "WorkingDirectory")), "/")
+    return None if place == "/" or _below(place, hidden) else place
+
+
+def _values(unit: str, name: str) -> list[str]:
+    rows = (line.partition("=") for line in unit.splitlines())
+    return [value.strip() for key, _, value in rows if key == name and value.strip()]
+
+
+def _below(path: str, folders: list[str]) -> bool:
+    """Tell whether a path, perhaps with a mark before it, is one of the folders or in one."""
+    place = Path(path.lstrip("-").partition(":")[0])
+    return any(place.is_relative_to(folder) for folder in folders)
 
 
 def _remove(stack: Stack) -> None:
