@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 SHOWN = 80  # characters of a found value
+_HIDING = {"headers", "jwt"}  # entries with a secret in them, or with one where none belongs
 
 
 class Told(NamedTuple):
@@ -104,7 +105,9 @@ def _found(model: type[BaseModel], error: Mapping[str, Any], hidden: Collection[
     value = error["input"]
     if not field and isinstance(value, dict):
         return "the values given"
-    return found(value, hide=field in hidden or _secret(model, field) or "headers" in error["loc"])
+    return found(
+        value, hide=bool(field in hidden or _secret(model, field) or _HIDING & {*error["loc"]})
+    )
 
 
 def _secret(model: type[BaseModel], field: str) -> bool:
@@ -119,9 +122,10 @@ def _entries(location: tuple[int | str, ...]) -> list[int | str]:
     """Drop what names a branch of a union ("http" of a check) rather than an entry."""
     kept: list[int | str] = []
     for index, part in enumerate(location):
-        branch = isinstance(part, str) and re.search(r"[\[(]|^(TlsFiles|SecretRef)$", part)
+        branch = isinstance(part, str) and re.search(r"[\[(]|^(TlsFiles|SecretRef|Mirrors)$", part)
         check = index == 2 and isinstance(location[1], int) and location[0] == "extra_checks"
-        if not branch and not check:
+        source = index == 1 and location[0] == "artifact"
+        if not branch and not check and not source:
             kept.append(part)
     return kept
 

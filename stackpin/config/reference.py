@@ -15,8 +15,13 @@ from stackpin.config.checks import CHECK_KINDS, BaseCheck
 from stackpin.config.common import INTERNAL, Shared, StackSettings
 from stackpin.config.crm import CrmSettings
 from stackpin.config.hoststack import Gate, SlotPorts
+from stackpin.config.infracore import InfracoreFiles
+from stackpin.config.infracore_types import Overlap, PublicPorts, Slots
+from stackpin.config.infracore_yaml import ProductConfig
+from stackpin.config.mirrors import Mirrors
 from stackpin.config.needs import Recommended
 from stackpin.config.portal import PortalSettings, TlsFiles
+from stackpin.config.sources import FileSource, GitSource, ImageSource, UrlSource
 from stackpin.config.xingrin import XingrinServer
 
 HEAD = """\
@@ -34,6 +39,15 @@ PARTS: dict[type[BaseModel], str] = {
     SlotPorts: "ports of blue, green and rehearsal",
     Gate: "gate entries, below",
     Recommended: "mapping of cpus, memory_mb and disk_mb",
+    PublicPorts: "mapping of gate, gate_tls, console, orchestrator, probe and snap",
+    Slots: "mapping of service to its ports of blue, green and rehearsal",
+    Overlap: "mapping of service to True or False",
+    ProductConfig: "mapping, as the product's file",
+    Mirrors: "mapping of goproxy, npm, debian, docker and alpine to URLs",
+    FileSource: "`file(...)`",
+    UrlSource: "`url(...)`",
+    GitSource: "`git(...)`",
+    ImageSource: "`image(...)`",
     TlsFiles: "mapping of certificate and key",
     types.SecretRef: "secret reference",
 }
@@ -69,7 +83,9 @@ def render() -> str:
         _section("CRM", "crm_", CrmSettings),
         _section("Portal", "portal_", PortalSettings),
         _section("XingRin and its nodes", "xingrin_", XingrinServer),
-        "## Entries of `crm_gate`\n\nAnd of `xingrin_gate`.\n\n" + _entries(Gate),
+        _section("InfraCore", "infracore_", InfracoreFiles),
+        "## Entries of `crm_gate`\n\nAnd of `xingrin_gate` and `infracore_gate`.\n\n"
+        + _entries(Gate),
         _checks(),
     ]
     return "\n".join(sections)
@@ -179,7 +195,8 @@ def _checks() -> str:
 
 def _check_pages() -> Iterator[str]:
     yield "## Checks (`crm_extra_checks`, `portal_extra_checks`)\n"
-    yield "And `xingrin_extra_checks`. Each is a mapping with a `kind` and these entries:\n"
+    yield "And `xingrin_extra_checks`, `infracore_extra_checks`."
+    yield "Each is a mapping with a `kind` and these entries:\n"
     yield _entries(BaseCheck)
     for name, model in CHECK_KINDS.items():
         yield f"### kind `{name}`\n\n{(model.__doc__ or '').strip()}\n"

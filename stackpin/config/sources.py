@@ -23,8 +23,6 @@ from stackpin.config.types import (
     AbsPath,
     LocalPath,
     Model,
-    ReleaseTag,
-    Sha256,
     is_release_tag,
 )
 
@@ -42,7 +40,17 @@ __all__ = [
 ]
 
 _SECRET_NAME = re.compile(r"TOKEN|PASSWORD|PASSWD|SECRET|CREDENTIAL|PRIVATE|API_?KEY", re.I)
-Digests = Sha256 | dict[ReleaseTag, Sha256]
+
+
+def _digests(value: str | dict[str, str]) -> str | dict[str, str]:
+    versions = value if isinstance(value, dict) else {"v0.0.0": value}
+    for version, digest in versions.items():
+        if not is_release_tag(version) or not re.fullmatch(r"[0-9a-f]{64}", digest):
+            raise invalid(
+                "a SHA-256 of 64 hexadecimal digits, or a mapping of versions to theirs",
+                "Run sha256sum on the published file.",
+            )
+    return value
 
 
 def _template(value: str) -> str:
@@ -107,6 +115,7 @@ def _build_host(value: str) -> str:
 
 Template = Annotated[LocalPath, AfterValidator(_template)]
 OutputPath = Annotated[str, AfterValidator(_output)]
+Digests = Annotated[str | dict[str, str], AfterValidator(_digests)]
 Outputs = Annotated[list[OutputPath], Field(min_length=1)]
 
 

@@ -9,6 +9,17 @@ from typing import Literal
 
 from stackpin.config.common import StackSettings
 from stackpin.config.crm import CrmSettings
+from stackpin.config.infracore import (
+    FILES,
+    PARTS,
+    InfracoreConsole,
+    InfracoreFiles,
+    InfracoreGate,
+    InfracoreOrchestrator,
+    InfracoreProbe,
+    InfracoreService,
+    InfracoreSnap,
+)
 from stackpin.config.load import load
 from stackpin.config.portal import PortalSettings
 from stackpin.config.problems import ConfigProblems, Problem
@@ -71,6 +82,32 @@ class Stack:
         return found
 
 
+def _infracore(name: str, model: type[StackSettings], keeper: str | None = None) -> Stack:
+    return Stack(
+        name,
+        ("deploys/infracore.py",),
+        (),
+        model,
+        "infracore_",
+        "infracore_version",
+        group="infracore",
+        on_failure="rollback",
+        keeper=keeper,
+    )
+
+
+_SERVICES: tuple[type[InfracoreService], ...] = (  # in the order of a rollout
+    InfracoreSnap,
+    InfracoreProbe,
+    InfracoreOrchestrator,
+    InfracoreConsole,
+    InfracoreGate,
+)
+_INFRACORE = [
+    _infracore(FILES, InfracoreFiles),
+    *(_infracore(PARTS[model.service], model, keeper=FILES) for model in _SERVICES),
+]
+
 STACKS: dict[str, Stack] = {
     "crm": Stack("crm", ("deploys/crm.py",), (), CrmSettings, "crm_", "crm_version"),
     "portal": Stack("portal", ("deploys/portal.py",), (), PortalSettings, "portal_"),
@@ -105,6 +142,14 @@ STACKS: dict[str, Stack] = {
         tolerates_unreachable=True,
         witness="xingrin-server",
     ),
+    "infracore": Stack(
+        "infracore",
+        ("deploys/infracore.py",),
+        tuple(part.name for part in _INFRACORE),
+        version_variable="infracore_version",
+        on_failure="rollback",
+    ),
+    **{part.name: part for part in _INFRACORE},
 }
 
 
