@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from stackpin.care.fleet import Voice, change
@@ -36,7 +37,21 @@ def describe(seen: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {table}: {now} now, {counts.get('then')} in the backup"
     if not lost:
         yield "  every table has as many rows now as in the backup"
-    yield "  every change made since that time is lost; a safety backup is taken first"
+    span = _span(str(seen.get("time") or ""))
+    yield f"  every change made since that time is lost{span}; a safety backup is taken first"
+
+
+def _span(time: str) -> str:
+    """Say how long ago that was, where it can be read."""
+    try:
+        then = datetime.fromisoformat(time)
+        seconds = (datetime.now(UTC) - then).total_seconds()
+    except (ValueError, TypeError):
+        return ""
+    minutes = max(0, int(seconds // 60))
+    days, hours = minutes // 1440, minutes % 1440 // 60
+    longer = f"{days} d {hours} h " if days else f"{hours} h " if hours else ""
+    return f" ({longer}{minutes % 60} min)"
 
 
 def restore(

@@ -21,14 +21,17 @@ from stackpin.rollout.performing import perform
 __all__ = ["rollback", "target_release"]
 
 
-def rollback(run: Run, *, say: Callable[[str], None]) -> int:
+def rollback(
+    run: Run, *, say: Callable[[str], None], before: Sequence[Callable[[Run], Run]] = ()
+) -> int:
     """Take `run` back on every host and return the exit code; see `perform`.
 
+    `before` are further opening steps, done when the releases are chosen and nobody agreed yet.
     The pin follows when all hosts serve one version again, also when something failed after that
     (the old slot did not stop, say); `say` tells about it.
     """
     try:
-        return perform(run, (load, check, connect, lock, choose, approve))
+        return perform(run, (load, check, connect, lock, choose, *before, approve))
     finally:
         if run.keeps_pin:
             _pin(run, say)
