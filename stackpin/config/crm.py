@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, field_validator
 
 from stackpin.config import crm_checks
-from stackpin.config.added_env import judge, require_no_password
 from stackpin.config.checks import BaseCheck, Check, Where, distinct_names
 from stackpin.config.common import Also, PublicEdge, Resolve, SecretUse, Shared, StackSettings
 from stackpin.config.crm_env import ENV, OWN
 from stackpin.config.envfile import unwritable
-from stackpin.config.hoststack import Backup, Gate, HostStack, Listeners, require_time
+from stackpin.config.fields import AddedFields, RolloutFields
+from stackpin.config.hoststack import Backup, HostStack, Listeners
 from stackpin.config.needs import VERSIONS
 from stackpin.config.problems import invalid
 from stackpin.config.types import (
@@ -32,8 +33,11 @@ __all__ = ["CrmSettings", "CrmUpstream", "Slot"]
 Slot = Literal["blue", "green", "rehearsal"]
 
 
-class CrmSettings(StackSettings, CrmUpstream):
+class CrmSettings(StackSettings, AddedFields, RolloutFields, CrmUpstream):
     """Settings of the CRM. Get one from `load(CrmSettings, "crm_", data, host)`."""
+
+    prefix: ClassVar[str] = "crm_"
+    own_env: ClassVar[Mapping[str, str]] = OWN
 
     also: ClassVar[dict[str, Also]] = {
         "shared": Also("stackpin_", Shared, frozenset()),
@@ -80,41 +84,9 @@ class CrmSettings(StackSettings, CrmUpstream):
         default=False,
         description="Make the repository when it is absent; otherwise that is refused.",
     )
-    env: dict[str, str] = Field(
-        default_factory=dict,
-        description="Further environment variables of the service. No secrets.",
-        examples=[{"SUB2API_CRM_ACCESS_LOG": "on"}],
-    )
-    secret_env: dict[str, SecretRef] = Field(
-        default_factory=dict,
-        description="Further environment variables whose values are secrets.",
-        examples=[{"SUB2API_CRM_HOST_PASSWORD": "file:~/.secrets/host"}],
-    )
     overlap: bool = Field(
         default=True,
         description="Run both slots during a switch. False stops the old before the new.",
-    )
-    gate: Gate = Field(
-        default_factory=Gate,
-        description="When a slot counts as healthy.",
-        examples=[{"min_healthy": 20.0, "timeout": 120.0}],
-    )
-    guard_seconds: Annotated[float, Field(ge=20, le=3600, allow_inf_nan=False)] = Field(
-        default=90.0,
-        description="The host goes back by itself unless confirmed in this many seconds.",
-    )
-    drain_seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = Field(
-        default=10.0, description="Seconds the old slot may take to finish its open connections."
-    )
-    start_timeout: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = Field(
-        default=60.0, description="Seconds until a slot that does not listen has failed to start."
-    )
-    rehearsal: bool = Field(
-        default=True, description="First start each new release against a copy of the database."
-    )
-    keep_releases: Annotated[int, Field(ge=2, le=100)] = Field(
-        default=5,
-        description="Releases kept on the host; the live and the last good one always stay.",
     )
     extra_checks: list[Check] = Field(
         default_factory=list,
@@ -125,22 +97,6 @@ class CrmSettings(StackSettings, CrmUpstream):
         default="/var/backups/stackpin/crm/restic",
         description="restic repository: a path on the host, or sftp:, s3:, rest: and others.",
         examples=["sftp:backup@backup.example.org:/crm"],
-    )
-    backup_password: SecretRef | None = Field(
-        default=None,
-        description="Password of the repository. None: made on the host and kept there.",
-        examples=["file:~/.secrets/crm-backup"],
-    )
-    backup_env: dict[str, SecretRef] = Field(
-        default_factory=dict,
-        description="Environment restic needs for a remote repository.",
-        examples=[{"AWS_SECRET_ACCESS_KEY": "env:BACKUP_S3_KEY"}],
-    )
-    backup_keep_last: Annotated[int, Field(ge=1, le=10000)] = Field(
-        default=10, description="Newest backups kept."
-    )
-    backup_keep_daily: Annotated[int, Field(ge=0, le=10000)] = Field(
-        default=14, description="Days of which the last backup is kept."
     )
     min_disk_mb: Annotated[int, Field(ge=1)] = Field(
         default=512, description="Free disk space preflight asks for, in MiB."
@@ -161,24 +117,6 @@ class CrmSettings(StackSettings, CrmUpstream):
     def _login(cls, value: str) -> str:
         if not value.strip() or unwritable(value):
             raise invalid("a user name without control characters", "Name one.")
-        return value
-
-    @field_validator("env", "secret_env", "backup_env")
-    @classmethod
-    def _names(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        judge("crm_", OWN, str(info.field_name), value)
-        return value
-
-    @field_validator("backup_repository")
-    @classmethod
-    def _no_password(cls, value: str) -> str:
-        require_no_password("crm_", value)
-        return value
-
-    @field_validator("guard_seconds")
-    @classmethod
-    def _in_time(cls, value: float, info: ValidationInfo) -> float:
-        require_time("crm_", value, info.data.get("gate"))
         return value
 
     @field_validator("extra_checks")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from stackpin.config.added_env import judge, require_no_password
 from stackpin.config.hoststack import Gate, require_time
+from stackpin.config.packages import PackageSpec
+from stackpin.config.problems import invalid
 from stackpin.config.types import LocalPath, Model, SecretRef
 from stackpin.config.xingrin_types import DOCKER_HUB, MirrorUrl, Namespace, RegistryName
 
@@ -103,6 +105,8 @@ class AddedFields(Model):
 class RegistryFields(Model):
     """Where images come from, and what locks them."""
 
+    prefix: ClassVar[str]
+
     lock_file: LocalPath | None = Field(
         default=None,
         description="File that locks each tag to its digests, relative to the repository. "
@@ -132,8 +136,18 @@ class RegistryFields(Model):
         "does not answer.",
         examples=[["https://mirror.example.org"]],
     )
-    docker_packages: list[str] = Field(
+    docker_packages: list[PackageSpec] = Field(
         default_factory=lambda: ["docker.io", "docker-cli", "docker-compose"],
         description="Packages of docker and of Compose v2, installed where missing.",
         examples=[["docker-ce", "docker-ce-cli", "docker-compose-plugin"]],
     )
+
+    @model_validator(mode="after")
+    def _login(self) -> Self:
+        if (self.registry_username is None) != (self.registry_password is None):
+            raise invalid(
+                f"{self.prefix}registry_username and {self.prefix}registry_password together, or "
+                "neither",
+                "Set the other one too.",
+            )
+        return self

@@ -66,11 +66,6 @@ class InfracoreBase(StackSettings, InfracoreFields):
                     "Change one of them.",
                 )
             taken[port] = variable
-        if (self.registry_username is None) != (self.registry_password is None):
-            raise invalid(
-                "infracore_registry_username and infracore_registry_password together, or neither",
-                "Set the other one too.",
-            )
         for name, better in self.recommended.model_dump(exclude_none=True).items():
             if better < getattr(self, f"min_{name}"):
                 raise invalid(

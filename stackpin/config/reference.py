@@ -10,13 +10,14 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from stackpin.config import types
+from stackpin.config import infracore_yaml, types
 from stackpin.config.checks import CHECK_KINDS, BaseCheck
 from stackpin.config.common import INTERNAL, Shared, StackSettings
 from stackpin.config.crm import CrmSettings
+from stackpin.config.fields import AddedFields, RegistryFields, RolloutFields
 from stackpin.config.hoststack import Gate, SlotPorts
 from stackpin.config.infracore import InfracoreFiles
-from stackpin.config.infracore_types import Overlap, PublicPorts, Slots
+from stackpin.config.infracore_types import DATA, Overlap, PublicPorts, Slots
 from stackpin.config.infracore_yaml import ProductConfig
 from stackpin.config.mirrors import Mirrors
 from stackpin.config.needs import Recommended
@@ -72,6 +73,9 @@ VALIDATED = {
     "_spec": "package, as `restic=0.18*`",
     "_node_name": "text",
 }
+COMMON = {  # told last
+    name for fields in (RolloutFields, AddedFields, RegistryFields) for name in fields.model_fields
+}
 TABLE = "| variable | type | default | meaning | example |\n|---|---|---|---|---|"
 
 
@@ -84,6 +88,7 @@ def render() -> str:
         _section("Portal", "portal_", PortalSettings),
         _section("XingRin and its nodes", "xingrin_", XingrinServer),
         _section("InfraCore", "infracore_", InfracoreFiles),
+        _product(),
         "## Entries of `crm_gate`\n\nAnd of `xingrin_gate` and `infracore_gate`.\n\n"
         + _entries(Gate),
         _checks(),
@@ -139,7 +144,7 @@ def _section(title: str, prefix: str, model: type[BaseModel]) -> str:
     also = model.also if issubclass(model, StackSettings) else {}
     rows = [
         _row(prefix + name, info)
-        for name, info in model.model_fields.items()
+        for name, info in sorted(model.model_fields.items(), key=lambda item: item[0] in COMMON)
         if name not in also and name not in INTERNAL
     ]
     return f"## {title}: `{prefix}*`\n\n{TABLE}\n" + "\n".join(rows) + "\n"
@@ -162,7 +167,7 @@ def _default(info: FieldInfo) -> str:
     if info.is_required():
         return "**required**"
     value = info.get_default(call_default_factory=True)
-    return f"`{_code(value)}`"
+    return "the file below" if isinstance(value, ProductConfig) else f"`{_code(value)}`"
 
 
 def _code(value: Any) -> str:  # noqa: ANN401
@@ -176,6 +181,16 @@ def _code(value: Any) -> str:  # noqa: ANN401
     if isinstance(value, list):
         return "[" + ", ".join(map(_code, value)) + "]"
     return repr(value)
+
+
+def _product() -> str:
+    config, ports = ProductConfig(), PublicPorts()
+    return (
+        "### The product's file\n\n`infracore_config` overrides entries of it, any depth; a list is "
+        "replaced as a whole. Ports, the\ndatabase's path and the secret that signs tokens have "
+        "variables of their own.\n\n```yaml\n"
+        f"{infracore_yaml.text(infracore_yaml.document(config, ports, f'{DATA}/console.db'))}```\n"
+    )
 
 
 def _entries(model: type[BaseModel], skip: frozenset[str] = frozenset()) -> str:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from pydantic import ValidationInfo, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
 from stackpin.config import xingrin_checks, xingrin_env
-from stackpin.config.added_env import judge, require_no_password
 from stackpin.config.checks import Check, distinct_names
 from stackpin.config.common import SecretUse, StackSettings
-from stackpin.config.hoststack import require_time
 from stackpin.config.needs import VERSIONS
 from stackpin.config.problems import invalid
 from stackpin.config.xingrin_fields import (
+    FleetFields,
     ImageFields,
     NodeFields,
-    RolloutFields,
     ServerFields,
 )
 from stackpin.config.xingrin_images import XingrinImages
@@ -27,24 +26,12 @@ __all__ = ["LOCAL_DATABASES", "XingrinBase"]
 LOCAL_DATABASES = frozenset({"postgres", "localhost", "127.0.0.1"})
 
 
-class XingrinBase(
-    StackSettings, RolloutFields, NodeFields, ServerFields, ImageFields, XingrinImages
-):
+class XingrinBase(StackSettings, FleetFields, NodeFields, ServerFields, ImageFields, XingrinImages):
     """Every variable; the server's host and a node each use their own part of them."""
 
+    prefix: ClassVar[str] = "xingrin_"
+    own_env: ClassVar[Mapping[str, str]] = xingrin_env.OWN
     hidden: ClassVar[frozenset[str]] = frozenset({"env", "secret_env", "backup_env"})
-
-    @field_validator("env", "secret_env", "backup_env")
-    @classmethod
-    def _names(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        judge("xingrin_", xingrin_env.OWN, str(info.field_name), value)
-        return value
-
-    @field_validator("backup_repository")
-    @classmethod
-    def _no_password(cls, value: str) -> str:
-        require_no_password("xingrin_", value)
-        return value
 
     @field_validator("extra_checks")
     @classmethod
@@ -52,19 +39,8 @@ class XingrinBase(
         distinct_names([*xingrin_checks.slot(), *xingrin_checks.host(8083), *value])
         return value
 
-    @field_validator("guard_seconds")
-    @classmethod
-    def _in_time(cls, value: float, info: ValidationInfo) -> float:
-        require_time("xingrin_", value, info.data.get("gate"))
-        return value
-
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if (self.registry_username is None) != (self.registry_password is None):
-            raise invalid(
-                "xingrin_registry_username and xingrin_registry_password together, or neither",
-                "Set the other one too.",
-            )
         if self.local_database and self.db_port != 5432:
             raise invalid(
                 "xingrin_db_port 5432 for a database in a container: the product uses the number "

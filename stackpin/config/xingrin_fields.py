@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from stackpin.config.checks import Check
+from stackpin.config.fields import AddedFields, RegistryFields, RolloutFields
 from stackpin.config.hoststack import Gate
-from stackpin.config.packages import PackageSpec
 from stackpin.config.types import (
     AbsPath,
     HostName,
@@ -20,59 +20,26 @@ from stackpin.config.types import (
     SecretRef,
 )
 from stackpin.config.xingrin_types import (
-    DOCKER_HUB,
     ImageTag,
-    MirrorUrl,
     Namespace,
     Network,
     NodeName,
     ProjectName,
-    RegistryName,
     SqlName,
 )
 
 Argv = Annotated[list[str], Field(min_length=1)]
 
 
-class ImageFields(Model):
+class ImageFields(RegistryFields):
     """Which images, from which registry."""
 
     version: ReleaseTag = Field(
         description="The release the whole fleet runs: the pin. `stackpin update` bumps it.",
         examples=["v1.2.0"],
     )
-    lock_file: LocalPath | None = Field(
-        default=None,
-        description="File that locks each tag to its digests, relative to the repository. "
-        "`stackpin pin` and `update` write it; without one nothing is deployed.",
-        examples=["inventories/prod.lock.toml"],
-    )
-    registry: RegistryName = Field(
-        default=DOCKER_HUB,
-        description="Registry of the five images, host:port.",
-        examples=["10.0.0.5:5000"],
-    )
     namespace: Namespace = Field(
         default="yyhuni", description="Folder of the five images in the registry."
-    )
-    registry_username: str | None = Field(
-        default=None, description="User of the registry. None: no login.", examples=["deploy"]
-    )
-    registry_password: SecretRef | None = Field(
-        default=None,
-        description="Password of that user.",
-        examples=["env:XINGRIN_REGISTRY_PASSWORD"],
-    )
-    registry_ca: LocalPath | None = Field(
-        default=None,
-        description="Certificate (PEM) of the authority that signed the registry's; hosts get it.",
-        examples=["tls/registry-ca.crt"],
-    )
-    registry_mirrors: list[MirrorUrl] = Field(
-        default_factory=list,
-        description="Mirrors of docker.io: docker tries them first, Stackpin only when docker.io "
-        "does not answer.",
-        examples=[["https://mirror.example.org"]],
     )
     redis_image: ImageTag = Field(
         default="redis:7-alpine", description="Image of the queue and of the heartbeats."
@@ -84,11 +51,6 @@ class ImageFields(Model):
     dev: bool = Field(
         default=False,
         description="Run images whose tag ends in -dev, with DEBUG on. Not for production.",
-    )
-    docker_packages: list[PackageSpec] = Field(
-        default_factory=lambda: ["docker.io", "docker-cli", "docker-compose"],
-        description="Debian packages of docker and of Compose v2, installed where missing.",
-        examples=[["docker-ce", "docker-ce-cli", "docker-compose-plugin"]],
     )
 
 
@@ -140,16 +102,6 @@ class ServerFields(Model):
         description="Password of the first user, admin. None: the product's own, admin.",
         examples=["env:XINGRIN_ADMIN_PASSWORD"],
     )
-    env: dict[str, str] = Field(
-        default_factory=dict,
-        description="Further environment variables of the server. No secrets.",
-        examples=[{"SCAN_RETENTION_DAYS": "7"}],
-    )
-    secret_env: dict[str, SecretRef] = Field(
-        default_factory=dict,
-        description="Further environment variables whose values are secrets.",
-        examples=[{"SCAN_API_TOKEN": "env:SCAN_API_TOKEN"}],
-    )
     project: ProjectName = Field(
         default="xingrin", description="Compose project: prefix of its containers and volumes."
     )
@@ -197,7 +149,7 @@ class NodeFields(Model):
     )
 
 
-class RolloutFields(Model):
+class FleetFields(AddedFields, RolloutFields):
     """How a switch is judged, and what is kept."""
 
     listeners_allowed: list[Listener] = Field(
@@ -231,10 +183,6 @@ class RolloutFields(Model):
     start_timeout: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = Field(
         default=120.0, description="Seconds until a server that does not listen has failed."
     )
-    keep_releases: Annotated[int, Field(ge=2, le=100)] = Field(
-        default=5,
-        description="Releases kept on the host; the live and the last good one always stay.",
-    )
     extra_checks: list[Check] = Field(
         default_factory=list,
         description="Health checks of the server beside those built in.",
@@ -244,22 +192,6 @@ class RolloutFields(Model):
         default="/var/backups/stackpin/xingrin-server/restic",
         description="restic repository: a path on the host, or sftp:, s3:, rest: and others.",
         examples=["sftp:backup@backup.example.org:/xingrin"],
-    )
-    backup_password: SecretRef | None = Field(
-        default=None,
-        description="Password of the repository. None: made on the host and kept there.",
-        examples=["file:~/.secrets/xingrin-backup"],
-    )
-    backup_env: dict[str, SecretRef] = Field(
-        default_factory=dict,
-        description="Environment restic needs for a remote repository.",
-        examples=[{"AWS_SECRET_ACCESS_KEY": "env:BACKUP_S3_KEY"}],
-    )
-    backup_keep_last: Annotated[int, Field(ge=1, le=10000)] = Field(
-        default=10, description="Newest backups kept."
-    )
-    backup_keep_daily: Annotated[int, Field(ge=0, le=10000)] = Field(
-        default=14, description="Days of which the last backup is kept."
     )
     min_disk_mb: Annotated[int, Field(ge=1)] = Field(
         default=2048, description="Free disk space preflight asks for beside the images, in MiB."
