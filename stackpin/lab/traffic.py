@@ -1,4 +1,4 @@
-"""Strict traffic on the portal of one lab host, for the demo, the tests and the benchmarks."""
+"""Strict traffic on one lab host, for the demo, the tests and the benchmarks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stackpin.lab.hosts import Lab
 from stackpin.lab.load import Load, Plan
 from stackpin.lab.secret import secret
 
-__all__ = ["CERTIFICATE", "SERVER_NAME", "traffic"]
+__all__ = ["CERTIFICATE", "SERVER_NAME", "gate_traffic", "traffic"]
 
 SERVER_NAME = "portal.example.net"  # as inventories/group_data/lab.py has it
 CERTIFICATE = "/etc/stackpin/portal/tls/portal.crt"
@@ -36,6 +36,19 @@ def traffic(lab: Lab, name: str, *, rate: float = 120.0, seconds: float = 3000.0
             token_file=token,
             rate=rate,
             seconds=seconds,
+        )
+        with Load(plan, Path(folder)) as load:
+            yield load
+
+
+@contextmanager
+def gate_traffic(
+    lab: Lab, name: str, *, rate: float = 60.0, seconds: float = 3000.0
+) -> Iterator[Load]:
+    """Read, and register users, through InfraCore's gate until the block ends; as `traffic`."""
+    with tempfile.TemporaryDirectory(prefix="stackpin-load-") as folder:
+        plan = Plan(
+            url=f"http://{lab.host(name).address}", app="infracore", rate=rate, seconds=seconds
         )
         with Load(plan, Path(folder)) as load:
             yield load

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from stackpin.lab.load.apps import APPS
 from stackpin.lab.load.clients import Runner
 from stackpin.lab.load.plan import Plan, Result
 
@@ -32,7 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--url", required=True, help="https://ADDRESS of a lab host")
     parser.add_argument("--server-name", default="", help="name in the certificate, and Host")
     parser.add_argument("--ca", type=Path, help="certificate file to trust")
-    parser.add_argument("--token-file", type=Path, required=True, help="file with the admin token")
+    parser.add_argument("--token-file", type=Path, help="file with the CRM's admin token")
+    parser.add_argument(
+        "--app", choices=sorted(APPS), default=defaults["app"], help="what is asked"
+    )
     parser.add_argument("--seconds", type=float, default=defaults["seconds"])
     parser.add_argument("--keep-alive", type=int, default=defaults["keep_alive"])
     parser.add_argument("--one-shot", type=int, default=defaults["one_shot"])

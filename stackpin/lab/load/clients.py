@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import itertools
-import json
 import math
 import random
 import ssl
@@ -14,14 +13,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
+from stackpin.lab.load.apps import APPS, WRITE, Ask
 from stackpin.lab.load.connection import Answer, Connection, RequestError
-from stackpin.lab.load.plan import REQUEST_SECONDS, Plan, Result, check_target
+from stackpin.lab.load.plan import LOST_SECONDS, REQUEST_SECONDS, Plan, Result, check_target
 
-API = "/portal-admin-api"
 MOST_SAMPLES = 20
-
-# What one client asks for, in turn; each client begins at another place.
-_MIX = ("hosts", "healthz", "write", "portal", "healthz", "hosts", "healthz", "write", "portal")
 
 
 class Runner:
@@ -31,7 +27,9 @@ class Runner:
         self._plan = plan
         _, _, secure = check_target(plan.url)
         self._context = ssl.create_default_context(cafile=plan.ca) if secure else None
-        self._token = plan.token_file.read_text(encoding="utf-8").rstrip("\r\n")
+        self._app = APPS[plan.app]
+        token = plan.token_file
+        self._token = "" if token is None else token.read_text(encoding="utf-8").rstrip("\r\n")
         self._run = uuid.uuid4().hex[:8]
         self._numbers = itertools.count(1)
         self._latencies: list[float] = []
@@ -67,11 +65,11 @@ class Runner:
         return self._plan.keep_alive + self._plan.one_shot
 
     async def _client(self, index: int, *, keep: bool) -> None:
-        pause = self._clients / self._plan.rate
+        pause, mix = self._clients / self._plan.rate, self._app.mix
         dice = random.Random(index)  # noqa: S311 (spreads requests in time, guards nothing)
         connection: Connection | None = None
         await self._think(pause * index / self._clients)
-        for kind in itertools.islice(itertools.cycle(_MIX), index % len(_MIX), None):
+        for kind in itertools.islice(itertools.cycle(mix), index % len(mix), None):
             if self._stop.is_set() or self._result.requests >= self._plan.max_requests:
                 break
             began = time.monotonic()
@@ -90,14 +88,14 @@ class Runner:
     ) -> Connection | None:
         """Send one request; return the connection if the next one may use it."""
         name = f"load-{self._run}-{next(self._numbers)}"
-        message = self._message(kind, name, keep=keep)
+        message = self._message(self._app.ask(kind, name), keep=keep)
         began = time.monotonic()
         self._result.requests += 1
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 connection = connection or await Connection.open(self._plan, self._context)
                 answer = await connection.ask(message)
-            _check(kind, name, answer)
+            self._check(kind, name, answer)
         except (RequestError, TimeoutError) as error:
             self._fail(kind, error)
             if connection:
@@ -107,33 +105,34 @@ class Runner:
         self._result.ok += 1
         if version := answer.headers.get("x-app-version"):
             self._versions[version] += 1
-        if kind == "write":
+        if kind == WRITE:
             self._result.acknowledged.append(name)
         if keep and not answer.closes:
             return connection
         connection.close()
         return None
 
-    def _message(self, kind: str, name: str, *, keep: bool) -> bytes:
-        paths = {"hosts": f"{API}/api/hosts", "healthz": f"{API}/healthz", "portal": "/portal/"}
-        body = b""
-        method, path = "GET", paths.get(kind, f"{API}/api/hosts")
-        if kind == "write":
-            method, body = (
-                "POST",
-                json.dumps({"name": name, "base_url": "http://127.0.0.1"}).encode(),
-            )
-        return self._head(method, path, len(body), keep=keep, secret=kind != "portal") + body
-
-    def _head(self, method: str, path: str, length: int, *, keep: bool, secret: bool) -> bytes:
+    def _message(self, ask: Ask, *, keep: bool) -> bytes:
         host = self._plan.server_name or urlsplit(self._plan.url).netloc
-        lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", "User-Agent: stackpin-load"]
+        lines = [f"{ask.method} {ask.path} HTTP/1.1", f"Host: {host}", "User-Agent: stackpin-load"]
         lines.append(f"Connection: {'keep-alive' if keep else 'close'}")
-        if secret:
+        if ask.secret:
             lines.append(f"Authorization: Bearer {self._token}")
-        if method == "POST":
-            lines += ["Content-Type: application/json", f"Content-Length: {length}"]
-        return "\r\n".join(lines).encode() + b"\r\n\r\n"
+        if ask.method == "POST":
+            lines += ["Content-Type: application/json", f"Content-Length: {len(ask.body)}"]
+        return "\r\n".join(lines).encode() + b"\r\n\r\n" + ask.body
+
+    def _check(self, kind: str, name: str, answer: Answer) -> None:
+        expected = 201 if kind == WRITE else 200
+        start = answer.body[:120].decode("utf-8", "replace")
+        if answer.status != expected:
+            raise RequestError("status", f"{answer.status} instead of {expected}: {start}")
+        try:
+            good = self._app.good(kind, name, answer.body)
+        except (ValueError, KeyError, TypeError):
+            good = False
+        if not good:
+            raise RequestError("body", f"unexpected body: {start}")
 
     def _fail(self, request: str, error: Exception) -> None:
         kind = error.kind if isinstance(error, RequestError) else "timeout"
@@ -144,47 +143,19 @@ class Runner:
             self._result.samples.append(sample)
 
     async def _find_lost(self) -> list[str] | None:
-        """Ask, page by page, which of the acknowledged writes are really there."""
-        missing = set(self._result.acknowledged)
-        path = f"{API}/api/hosts?limit=1000"
-        before = ""
+        """Ask which of the acknowledged writes are really there."""
         try:
-            async with asyncio.timeout(REQUEST_SECONDS):
-                while missing:
-                    connection = await Connection.open(self._plan, self._context)
-                    head = self._head("GET", path + before, 0, keep=False, secret=True)
-                    answer = await connection.ask(head)
-                    connection.close()
-                    hosts = json.loads(answer.body)["hosts"]
-                    if not hosts:
-                        break
-                    missing -= {host["name"] for host in hosts}
-                    before = f"&before={hosts[-1]['id']}"
+            async with asyncio.timeout(LOST_SECONDS):
+                return sorted(await self._app.missing(self._result.acknowledged, self._exchange))
         except (RequestError, TimeoutError, ValueError, KeyError, TypeError):
             return None
-        return sorted(missing)
 
-
-def _check(kind: str, name: str, answer: Answer) -> None:
-    expected = 201 if kind == "write" else 200
-    start = answer.body[:120].decode("utf-8", "replace")
-    if answer.status != expected:
-        raise RequestError("status", f"{answer.status} instead of {expected}: {start}")
-    try:
-        good = _is_expected(kind, name, answer.body)
-    except (ValueError, KeyError, TypeError):
-        good = False
-    if not good:
-        raise RequestError("body", f"unexpected body: {start}")
-
-
-def _is_expected(kind: str, name: str, body: bytes) -> bool:
-    if kind == "healthz":
-        return body == b"ok"
-    if kind == "portal":
-        return b"</html>" in body
-    value = json.loads(body)
-    return bool(value["name"] == name) if kind == "write" else isinstance(value["hosts"], list)
+    async def _exchange(self, ask: Ask) -> Answer:
+        connection = await Connection.open(self._plan, self._context)
+        try:
+            return await connection.ask(self._message(ask, keep=False))
+        finally:
+            connection.close()
 
 
 def percentiles(seconds: Sequence[float]) -> dict[str, float]:

@@ -8,6 +8,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 REQUEST_SECONDS = 15.0
+LOST_SECONDS = 120.0  # for asking, after the load, what became of every write
 MOST_SECONDS = 3600.0
 MOST_REQUESTS = 500_000
 
@@ -33,7 +34,8 @@ class Plan:
     """What to load, how hard and for how long."""
 
     url: str
-    token_file: Path
+    token_file: Path | None = None
+    """With the CRM's admin token; InfraCore needs none."""
     server_name: str = ""
     ca: Path | None = None
     seconds: float = 20.0
@@ -42,6 +44,8 @@ class Plan:
     rate: float = 120.0
     """Requests per second over all clients; think time keeps it there on a fast host."""
     max_requests: int = 100_000
+    app: str = "crm"
+    """What is asked: crm or infracore."""
 
     def __post_init__(self) -> None:
         """Refuse what could hurt somebody, or would never end."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from stackpin.lab.load.plan import REQUEST_SECONDS, Plan, Result
+from stackpin.lab.load.plan import LOST_SECONDS, REQUEST_SECONDS, Plan, Result
 
 
 class Load:
@@ -51,7 +51,7 @@ class Load:
         if self._process is None:
             raise RuntimeError("the load was never started")
         try:
-            self._process.wait(self._plan.seconds + 3 * REQUEST_SECONDS)
+            self._process.wait(self._plan.seconds + REQUEST_SECONDS + LOST_SECONDS)
         finally:
             if self._process.poll() is None:
                 self._process.kill()
