@@ -89,10 +89,9 @@ def _conclude(out: Output, target: Target, report: DriftReport) -> None:
 
 def _write(path: Path, text: str) -> None:
     """Replace the file at once: a collector must never read half of it."""
-    staging = path.with_name(f".{path.name}.new")
+    from stackpin.exposition import replace
+
     try:
-        staging.write_text(text, "utf-8")
-        staging.chmod(0o644)
-        staging.replace(path)
+        replace(path, text)
     except OSError as error:
         raise StackpinError(f"{path}: cannot be written: {error.strerror}") from error

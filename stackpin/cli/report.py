@@ -13,33 +13,18 @@ if TYPE_CHECKING:
 
 __all__ = ["report", "show_gate"]
 
-WORDS = {
-    "in-sync": "in sync",
-    "changed": "changed, same release",
-    "serving": "serves the wanted release",
-    "rolled-back": "rolled back",
-    "failed": "failed before a switch",
-    "unknown": "UNKNOWN: look now",
-    "skipped": "not touched",
-    "unreachable": "not reached, left for the next run",
-    "pending": "not touched",
-}
-
 
 def report(out: Output, run: Run) -> None:
     """Print what became of each host, why one failed, and where the evidence is."""
+    from stackpin.rollout.wording import word  # noqa: PLC0415 - see cli/__init__
+
     for roll in run.rolls:
-        word = WORDS.get(roll.outcome, roll.outcome)
-        if roll.code == 5 and roll.outcome in {"in-sync", "changed"}:
-            word = "NOT HEALTHY: look now"
-        if roll.outcome == "rolled-back" and roll.deadline is None:
-            word = "refused, nothing was switched"
         release = roll.wanted if roll.confirmed else roll.now
-        out.line(f"{roll.host} {roll.part}: {word} ({release or 'no release'})")
+        out.line(f"{roll.host} {roll.part}: {word(roll)} ({release or 'no release'})")
         if roll.code == 2:
             out.line(f"  {roll.error}".replace("\n", "\n  "))
         elif roll.error and roll.code:
-            gate = _gate(roll.detail)
+            gate = roll.gate
             # The checks that follow say it in full.
             error = _short(roll.error) if gate else roll.error
             out.line(f"  at {roll.stage or 'verify'}: {error}".replace("\n", "\n  "))
@@ -92,10 +77,10 @@ def document(run: Run) -> dict[str, Any]:
             "code": roll.code,
             "release_before": roll.now,
             "release_wanted": roll.wanted,
-            "serving": roll.wanted if roll.confirmed else roll.detail.get("serving", roll.now),
+            "serving": roll.serving,
             "stage": roll.stage,
             "error": roll.error or None,
-            "gate": (_gate(roll.detail) if roll.code else roll.checks),
+            "gate": roll.gate if roll.code else roll.checks,
             "images": run.images.get(roll.host, {}).get(roll.part),
             "log": roll.detail.get("log") or [],
             "public": roll.public,
@@ -114,10 +99,3 @@ def document(run: Run) -> dict[str, Any]:
         "notes": run.notes,
         "timings": run.timings,
     }
-
-
-def _gate(detail: Mapping[str, Any]) -> dict[str, Any] | None:
-    for found in (detail.get("gate"), detail):
-        if isinstance(found, dict) and "results" in found:
-            return found
-    return None

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from stackpin.drift.report import DriftReport, HostDrift
+from stackpin.exposition import exposition, gauge
 
 __all__ = ["prometheus_text"]
 
@@ -26,19 +27,14 @@ def prometheus_text(report: DriftReport) -> str:
     An alert on ``stackpin_drift_checked == 0`` or an old ``stackpin_drift_time_seconds`` catches
     the checks that did not happen; absence of drift alone proves nothing.
     """
-    series: dict[str, list[str]] = {name: [] for name in _HELP}
     common = {"inventory": report.inventory, "stack": report.stack}
+    series: dict[str, list[tuple[dict[str, str], float]]] = {name: [] for name in _HELP}
     for name, host in report.hosts.items():
         for metric, labels, value in _samples(host):
-            series[metric].append(_sample(metric, {**common, "host": name, **labels}, value))
+            series[metric].append(({**common, "host": name, **labels}, value))
     made = datetime.fromisoformat(report.created).timestamp()
-    metric = "stackpin_drift_time_seconds"
-    series[metric].append(_sample(metric, common, int(made)))
-    lines = []
-    for metric, samples in series.items():
-        if samples:
-            lines += [f"# HELP {metric} {_HELP[metric]}", f"# TYPE {metric} gauge", *samples]
-    return "\n".join(lines) + "\n"
+    series["stackpin_drift_time_seconds"].append((common, made))
+    return exposition(gauge(name, _HELP[name], samples) for name, samples in series.items())
 
 
 def _samples(host: HostDrift) -> Iterator[tuple[str, dict[str, str], int]]:
@@ -50,12 +46,3 @@ def _samples(host: HostDrift) -> Iterator[tuple[str, dict[str, str], int]]:
     for part, release in host.releases.items():
         ids = {"part": part, "live": release.now or "", "wanted": release.wanted or ""}
         yield "stackpin_release_info", ids, 1
-
-
-def _sample(metric: str, labels: dict[str, str], value: int) -> str:
-    inside = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
-    return f"{metric}{{{inside}}} {value}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

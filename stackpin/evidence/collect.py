@@ -59,16 +59,19 @@ def collect(
     rollback: Mapping[str, Any] | None = None,
     reason: str = "",
     head: str | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> Record:
     """Return the record of one run; pure. `started` and `finished` are aware datetimes.
 
     `images` maps a role to "repo:tag@sha256:..." where a release is made of images, not a file.
-    `rollback` tells what the run took back, in all its parts.
+    `rollback` tells what the run took back, in all its parts; `more` are further documents by file
+    name.
 
     A document a host has nothing for says null for that host rather than leaving it out: an
     absent answer must be seen as absent.
     """
     documents: dict[str, Any] = {
+        **(more or {}),
         "01-artifact.json": {
             "artifact": vars(artifact) if artifact else None,
             "version": version,

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stackpin.redact import redact_value
+from stackpin.redact import redact, redact_value
 
 __all__ = ["MANIFEST", "MANIFEST_SUM", "Record", "directory_name", "write"]
 
@@ -29,7 +29,8 @@ class Record:
     """One finished run, as values.
 
     `hosts` maps a host name to ``{"release": id or None, "outcome": word}``; `documents` maps a
-    file name such as ``01-artifact.json`` to any JSON value; `created` is an aware datetime.
+    file name such as ``01-artifact.json`` to any JSON value, `texts` one such as ``report.html`` to
+    its content; `created` is an aware datetime.
     """
 
     inventory: str
@@ -45,6 +46,7 @@ class Record:
     reason: str = ""
     hosts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     documents: Mapping[str, Any] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 def directory_name(record: Record) -> str:
@@ -60,12 +62,12 @@ def write(root: Path, record: Record) -> Path:
     Two records of the same second get ``-2``, ``-3``. Raises ValueError for a document or path name
     that is not a plain file name, OSError when the disk refuses.
     """
-    for name in (record.inventory, record.stack, record.version, *record.documents):
+    for name in (record.inventory, record.stack, record.version, *record.documents, *record.texts):
         if not _NAME.match(name):
             raise ValueError(
                 f"evidence: {name!r} is not a plain file name (letters, digits, . _ -)"
             )
-    if taken := {MANIFEST, MANIFEST_SUM} & set(record.documents):
+    if taken := {MANIFEST, MANIFEST_SUM} & {*record.documents, *record.texts}:
         raise ValueError(f"evidence: {sorted(taken)} are written by stackpin itself")
     parent = root / record.inventory / record.stack
     for folder in (root, root / record.inventory, parent):
@@ -82,8 +84,9 @@ def write(root: Path, record: Record) -> Path:
 
 def _fill(folder: Path, record: Record) -> None:
     files = []
-    for name, value in sorted(record.documents.items()):
-        data = _dump(value)
+    contents = {name: _dump(value) for name, value in record.documents.items()}
+    contents |= {name: redact(text).encode() for name, text in record.texts.items()}
+    for name, data in sorted(contents.items()):
         _write_file(folder / name, data)
         files.append({"name": name, "sha256": _sha256(data), "size": len(data)})
     manifest = _dump(

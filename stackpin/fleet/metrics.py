@@ -6,16 +6,16 @@ series behind, and nothing grows.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, start_http_server, write_to_textfile
+from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from stackpin.errors import Refused
+from stackpin.exposition import exposition, replace
 from stackpin.fleet.decide import server_problem
 from stackpin.fleet.memory import Memory
 from stackpin.fleet.model import OUTCOMES
@@ -66,8 +66,7 @@ class Metrics(Collector):
     def save(self, path: Path) -> None:
         """Replace the text file at `path`. Raises Refused when it cannot be written."""
         try:
-            write_to_textfile(str(path), self.registry)
-            os.chmod(path, 0o644)  # noqa: PTH101 - the node exporter runs as somebody else
+            replace(path, exposition(self.collect()))
         except OSError as error:
             raise Refused(f"--metrics-file {path}: {error.strerror or error}") from error
 

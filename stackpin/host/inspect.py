@@ -11,6 +11,7 @@ from stackpin.host.drivers import docker, looking
 from stackpin.host.errors import HostError
 from stackpin.host.masking import Masker
 from stackpin.host.reading import Finding, Reading, UnitState
+from stackpin.host.resources import machine
 from stackpin.host.stack import SLOTS, Stack
 
 __all__ = ["COMMANDS", "inspect"]
@@ -26,14 +27,15 @@ def inspect(stack: Stack, _payload: dict[str, Any]) -> dict[str, Any]:
     {path, size, tables, integrity, schema_version} or null, units: [{name, active, sub, main_pid,
     restarts, dropins, fragment, fragment_ok}], findings: [{code, message, expected, found}],
     containers: [{name, slot, service, release, image, digest, state, health, restarts...}]}.
-    Codes are in findings.py. An absent thing is a finding or null, never an error.
+    machine is what resources.py reads. Codes are in findings.py. An absent thing is a finding or
+    null, never an error.
     """
     listening = processes.listeners()
     if not stack.installed:
         answer = {"installed": False, "live_slot": None, "live_release": None, "process": None}
         rows = [item.as_json() for item in listening]
         return {**answer, "listeners": rows, "database": None, "units": [], "findings": [],
-                "containers": []}  # fmt: skip
+                "containers": [], "machine": machine(stack.at("/var/lib"))}  # fmt: skip
     reading = _read(stack, listening)
     problem = None
     try:
@@ -58,6 +60,7 @@ def inspect(stack: Stack, _payload: dict[str, Any]) -> dict[str, Any]:
         "containers": looking.rows(held),
         "units": [unit.as_json() for unit in reading.units.values()],
         "findings": [finding._asdict() for finding in found],
+        "machine": machine(stack.at(stack.data or "/var/lib")),
     }
 
 

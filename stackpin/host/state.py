@@ -7,6 +7,7 @@ from typing import Any
 from stackpin.host import disk, journal, lock, pointer, processes, releases, runs, slots
 from stackpin.host.drivers import driver
 from stackpin.host.errors import HostError
+from stackpin.host.resources import machine
 from stackpin.host.stack import SLOTS, Stack
 
 __all__ = ["COMMANDS", "state"]
@@ -25,12 +26,14 @@ def state(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
     since. live_modified: the files of the live
     release are not what was uploaded. live_changed: what the live container was made from and is
     another now (image, env, container.json, name): a rollout of the same release makes it anew.
-    Without stack.json: {installed: false, lock, nginx_reload_pending}.
+    machine: see resources.py.
+    Without stack.json: {installed: false, lock, machine, nginx_reload_pending}.
     """
     lease = lock.shown(lock.current(stack))
     reload_due = stack.nginx_reload_file.exists()
     if not stack.installed:
-        return {"installed": False, "lock": lease, "nginx_reload_pending": reload_due}
+        left = {"lock": lease, "nginx_reload_pending": reload_due}
+        return {"installed": False, **left, "machine": machine(stack.at("/var/lib"))}
     live, slot = pointer.live_release(stack), pointer.live_slot(stack)
     maintenance = stack.maintenance_file.exists()
     return {
@@ -49,6 +52,7 @@ def state(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
         "nginx_reload_pending": reload_due,
         "live_modified": live is not None and bool(releases.altered(stack, live)),
         "live_changed": _changed(stack, slot, live),
+        "machine": machine(stack.at(stack.data or "/var/lib")),
         "journal": journal.read(stack, int(payload.get("journal", 50))),
     }
 

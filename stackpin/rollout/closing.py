@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ from stackpin.artifacts import Artifact as LocalArtifact
 from stackpin.config.release import version_of
 from stackpin.errors import StackpinError
 from stackpin.evidence.collect import Artifact, HostEvidence, collect, git_head
-from stackpin.evidence.record import write
+from stackpin.evidence.record import Record, write
+from stackpin.report.describing import describe
+from stackpin.report.metrics import measure, metrics_text
+from stackpin.report.page import page
 from stackpin.rollout.inverse import document
 from stackpin.rollout.model import Roll, Run
 from stackpin.rollout.verifying import verify_host
@@ -76,8 +80,22 @@ def _record(run: Run, part: str, rolls: list[Roll]) -> Path:
         rollback=document(run),
         reason=next((roll.error for roll in rolls if roll.error), _told(run.raised)),
         head=git_head(Path.cwd()),
+        more={"06-run.json": describe(run, part, rolls, found)},
     )
-    return write(run.request.evidence, record)
+    return write(run.request.evidence, _with_report(run, record))
+
+
+def _with_report(run: Run, record: Record) -> Record:
+    """Add figures and page; a defect in those must not cost the proof itself."""
+    try:
+        figures = measure(run, record.stack, record.outcome, record.exit_code)
+        documents = {**record.documents, "metrics.json": figures}
+        texts = {"metrics.prom": metrics_text([figures])}
+        record = replace(record, documents=documents, texts=texts)
+        return replace(record, texts={**texts, "report.html": page(record)})
+    except Exception as error:
+        run.notes.append(f"no report of {record.stack}: {type(error).__name__}: {error}")
+        return record
 
 
 def _outcome(rolls: list[Roll]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import secrets
 import socket
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -94,6 +95,19 @@ class Roll:
         return self.code == 0 and self.outcome in {"pending", "changed", "serving", "in-sync"}
 
     @property
+    def serving(self) -> str | None:
+        """The release that serves here now, as far as is known."""
+        return self.wanted if self.confirmed else self.detail.get("serving", self.now)
+
+    @property
+    def gate(self) -> dict[str, Any] | None:
+        """The GateResult that did not pass here, where that is what went wrong."""
+        for found in (self.detail.get("gate"), self.detail):
+            if isinstance(found, dict) and "results" in found:
+                return found
+        return None
+
+    @property
     def failed(self) -> bool:
         """True when something went wrong here, as opposed to not being there at all."""
         return self.code not in {0, 2}
@@ -112,8 +126,9 @@ def whoami() -> str:
 class Run:
     """A run so far. Stages take it, add to it, and return it or an exit code.
 
-    `stopped` tells that too many hosts failed for it to go on; `raised` is what ended it early,
-    None when it went through.
+    `clock` is the monotonic time at `started`, `machines` how busy each host was before anything
+    was changed. `stopped` tells that too many hosts failed for it to go on; `raised` is what ended
+    it early, None when it went through.
     """
 
     request: Request
@@ -125,6 +140,7 @@ class Run:
     token: str = field(default_factory=lambda: secrets.token_hex(16))
     who: str = field(default_factory=whoami)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    clock: float = field(default_factory=time.monotonic)
     exits: ExitStack = field(default_factory=ExitStack)
     settings: dict[str, dict[str, StackSettings]] = field(default_factory=dict)
     artifacts: dict[str, dict[str, Artifact]] = field(default_factory=dict)
@@ -134,6 +150,7 @@ class Run:
     planned: Plan | None = None
     approved: bool = False
     rolls: list[Roll] = field(default_factory=list)
+    machines: dict[str, dict[str, Any]] = field(default_factory=dict)
     timings: list[dict[str, Any]] = field(default_factory=list)
     evidence: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -233,6 +250,12 @@ class Run:
         return bool(good) and all(
             roll.failed or roll.code == 2 or self.failed_beside(roll) for roll in rest
         )
+
+    def timed(self, timings: list[dict[str, Any]], stage: str, begun: float) -> None:
+        """Add to `timings` that `stage` went on from `begun` (monotonic) until now."""
+        now = time.monotonic()
+        at, seconds = round(begun - self.clock, 3), round(now - begun, 3)
+        timings.append({"stage": stage, "at": at, "seconds": seconds})
 
     def versions(self) -> str:
         """Return the version this run is about, for hooks and evidence names."""

@@ -54,6 +54,7 @@ def _recover(run: Run, host: str) -> None:
     """Let `host` finish or take back what a killed run left, so that the plan sees the outcome."""
     for part in run.places[host]:
         state = run.session.call(host, "state", part)
+        run.machines.setdefault(host, state.get("machine") or {})
         left = (state.get("run") or {}).get("stage", "retired")
         if not state.get("installed") or (left in ENDED and not state.get("pending")):
             continue

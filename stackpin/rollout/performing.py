@@ -62,7 +62,7 @@ def step_through(run: Run, step: Step) -> None:
     except HookFailed as error:
         raise Refused(f"{error}; nothing was touched") from error
     step(run)
-    run.timings.append({"stage": step.__name__, "seconds": round(time.monotonic() - begun, 3)})
+    run.timed(run.timings, step.__name__, begun)
 
 
 def _close(run: Run) -> None:

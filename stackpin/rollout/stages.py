@@ -71,7 +71,7 @@ def apply(run: Run, rolls: Sequence[Roll]) -> dict[str, Exception]:
     for roll in rolls:
         applied = done[roll.host]
         roll.changed = applied.changed
-        _time(roll, "apply", begun)
+        run.timed(roll.timings, "apply", begun)
         if applied.failure:
             errors[roll.host] = RemoteError(roll.host, applied.failure)
         elif not roll.switches:
@@ -236,14 +236,10 @@ def _each(
             run.progress.host(host, stage, "fail")
             raise
         finally:
-            _time(roll, stage, begun)
+            run.timed(roll.timings, stage, begun)
         run.progress.host(host, stage, "ok")
 
     return run.session.map(one, list(by_host)).errors
-
-
-def _time(roll: Roll, stage: str, begun: float) -> None:
-    roll.timings.append({"stage": stage, "seconds": round(time.monotonic() - begun, 3)})
 
 
 def _host_stack(run: Run, roll: Roll) -> HostStack:

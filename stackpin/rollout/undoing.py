@@ -70,6 +70,7 @@ def undo(run: Run, roll: Roll, error: BaseException) -> None:
     run.progress.host(roll.host, "abort", "run", roll.error)
     begun = time.monotonic()
     answer = _settle(run, roll)
+    run.timed(roll.timings, "abort", begun)
     _classify(run, roll, answer)
     note_undone(run, roll, time.monotonic() - begun)
     if roll.code == 4 and roll.stage == "rehearse" and isinstance(error, RemoteRefused):

@@ -133,19 +133,17 @@ def test_any_host_name_stays_on_one_prometheus_line(text: str) -> None:
 def test_prometheus_values() -> None:
     findings = {"findings": [finding("stray-listener"), finding("stray-listener")]}
     text = prometheus_text(report(plan(op("change")), {"a": findings}))
-    where = 'inventory="prod",stack="crm",host="a"'
-    assert f"stackpin_drift_checked{{{where}}} 1\n" in text
-    assert f"stackpin_drift_in_sync{{{where}}} 0\n" in text
-    assert f"stackpin_drift_operations{{{where}}} 1\n" in text
-    assert f'stackpin_drift_findings{{{where},code="stray-listener"}} 2\n' in text
-    assert (
-        f'stackpin_release_info{{{where},part="crm",live="v1.0.0-aa",wanted="v1.1.0-bb"}} 1\n'
-        in text
-    )
-    assert 'stackpin_drift_time_seconds{inventory="prod",stack="crm"} 1795301100\n' in text
+    where = 'host="a",inventory="prod"'
+    assert f'stackpin_drift_checked{{{where},stack="crm"}} 1.0\n' in text
+    assert f'stackpin_drift_in_sync{{{where},stack="crm"}} 0.0\n' in text
+    assert f'stackpin_drift_operations{{{where},stack="crm"}} 1.0\n' in text
+    assert f'findings{{code="stray-listener",{where},stack="crm"}} 2.0\n' in text
+    ids = 'live="v1.0.0-aa",part="crm",stack="crm",wanted="v1.1.0-bb"'
+    assert f"stackpin_release_info{{{where},{ids}}} 1.0\n" in text
+    assert 'stackpin_drift_time_seconds{inventory="prod",stack="crm"} 1.7953011e+09\n' in text
 
 
 def test_prometheus_unchecked_host_is_not_in_sync() -> None:
     text = prometheus_text(report(plan(), {"a": "unreachable"}))
-    assert 'stackpin_drift_checked{inventory="prod",stack="crm",host="a"} 0\n' in text
-    assert 'stackpin_drift_in_sync{inventory="prod",stack="crm",host="a"} 0\n' in text
+    assert 'stackpin_drift_checked{host="a",inventory="prod",stack="crm"} 0.0\n' in text
+    assert 'stackpin_drift_in_sync{host="a",inventory="prod",stack="crm"} 0.0\n' in text

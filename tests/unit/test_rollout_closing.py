@@ -13,6 +13,7 @@ from stackpin import artifacts
 from stackpin.config.crm import CrmSettings
 from stackpin.config.load import load
 from stackpin.config.stacks import stack
+from stackpin.evidence.verify import verify
 from stackpin.rollout import closing, outside
 from stackpin.rollout.closing import evidence
 from stackpin.rollout.model import Request, Roll, Run
@@ -76,3 +77,37 @@ def test_an_artifact_is_named_as_seen_from_the_working_directory(
     run.artifacts["a"] = {"crm": artifacts.Artifact(path, "x.pyz", "v1.1.0", "0" * 64, 3)}
     run.rolls = [serving()]
     assert written(run, "01-artifact.json")["artifact"]["path"] == (shown or str(path))
+
+
+def test_page_and_figures_stand_beside_the_documents(run: Run) -> None:
+    run.rolls = [serving(timings=[{"stage": "gate", "at": 1.0, "seconds": 2.5}])]
+    run.timings = [{"stage": "plan", "at": 0.0, "seconds": 0.5}]
+    run.machines["a"] = {"cpus": 2, "load": [0.1, 0.2, 0.3]}
+    figures = written(run, "metrics.json")
+    assert (figures["outcome"], figures["hosts"]) == ("serving", {"serving": 1})
+    assert figures["host_stages"] == {"a": {"gate": 2.5}}
+    folder = Path(run.evidence[0])
+    text = (folder / "metrics.prom").read_text()
+    where = 'host="a",inventory="x",stack="crm"'
+    assert 'stackpin_run_success{inventory="x",stack="crm"} 1.0\n' in text
+    assert 'stackpin_run_stage_seconds{host="",inventory="x",stack="crm",stage="plan"} 0.5' in text
+    assert f'stackpin_run_stage_seconds{{{where},stage="gate"}}' in text
+    html = (folder / "report.html").read_text()
+    assert "0.10 0.20 0.30 on 2 CPUs" in html
+    assert verify(folder) == []
+
+
+def test_a_defect_of_the_page_does_not_cost_the_proof(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> str:
+        raise KeyError("ours")
+
+    monkeypatch.setattr(closing, "page", broken)
+    run.rolls = [serving()]
+    evidence(run)
+    folder = Path(run.evidence[0])
+    assert run.notes == ["no report of crm: KeyError: 'ours'"]
+    assert (folder / "metrics.prom").exists()
+    assert not (folder / "report.html").exists()
+    assert verify(folder) == []

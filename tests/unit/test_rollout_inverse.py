@@ -179,7 +179,8 @@ def test_the_document_is_evidence_of_every_part(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(closing, "git_head", lambda _folder: None)
-    monkeypatch.setattr(closing, "verify_host", lambda *_: {"passed": True, "results": []})
+    gate = {"passed": True, "score": 1.0, "threshold": 0.75, "results": []}
+    monkeypatch.setattr(closing, "verify_host", lambda *_: gate)
     session = Parts("a")
     session.wrong["a", "probe", "trio-api"] = RemoteGate("a", "sick", {"log": ["boom"]})
     run = roll_out(make_run(session))

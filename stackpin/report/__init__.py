@@ -1,0 +1,1 @@
+"""Runs and inventories as pages to look at and as figures to collect."""
