@@ -76,6 +76,9 @@ def service(stack: Stack, payload: Payload) -> Payload:
     target = Target(stack, slot, release, since=time.time() - 1)
     ready = wait_ready(target, action, stack.start_timeout, lambda: None)
     gap = round(time.monotonic() - gap_from, 3) if action == "restart" else None
+    with mutex(stack):
+        if runs.ended(runs.load(stack)) and slots.live_slot(stack) == slot:
+            drv.front(stack, slot)  # a stopped container lost its restart policy
     gate = check_once(target, {"slot"})
     return {**answer, "changed": True, "ready": ready, "gap": gap, "gate": gate}
 

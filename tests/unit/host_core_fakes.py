@@ -42,7 +42,13 @@ class Host:
         self.foreign: set[int] = set()  # ports somebody else's program has
         patch.setenv("STACKPIN_ROOT", str(root))
         patch.setattr("sys.argv", ["/run/stackpin/host-test.pyz"])
-        for place in ("units.run", "slots.run", "timer.run_program", "rehearsal.run_program"):
+        for place in (
+            "units.run",
+            "slots.run",
+            "timer.run_program",
+            "rehearsal.run_program",
+            "rehearsal_unit.run_program",
+        ):
             patch.setattr(f"stackpin.host.{place}", self.run)
         patch.setattr(slots, "port_open", self.taken)
         patch.setattr(slots, "FREE_WAIT", 0.0)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stackpin.host import rehearsal, restore, sqlite_db, uninstall
+from stackpin.host import rehearsal, rehearsal_unit, restore, sqlite_db, uninstall
 from stackpin.host.errors import HostError
 from stackpin.host.stack import Stack
 from tests.unit.host_core_fakes import Host
@@ -54,7 +54,7 @@ def test_no_database_behind_a_link_is_read_or_written(host: Host, name: str) -> 
     with pytest.raises(sqlite3.Error, match="expected a plain file"):
         sqlite_db.open_read_only(database)
     with pytest.raises(HostError, match="could not be copied for the rehearsal"):
-        rehearsal._copy(stack)
+        rehearsal._copy(stack, rehearsal_unit)
 
 
 def test_rehearsal_copies_into_a_directory_that_is_roots(
@@ -75,7 +75,7 @@ def test_rehearsal_copies_into_a_directory_that_is_roots(
         real(source, target)
 
     monkeypatch.setattr(sqlite_db, "copy", copy)
-    rehearsal._copy(stack)
+    rehearsal._copy(stack, rehearsal_unit)
     assert seen == [(0, 0o700, False)] and victim.read_text() == "root's"
     owner = pwd.getpwnam("nobody").pw_uid
     assert stack.rehearsal_dir.stat().st_uid == owner

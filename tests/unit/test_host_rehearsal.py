@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stackpin.host import rehearsal, releases, units
+from stackpin.host import rehearsal, rehearsal_unit, releases, units
 from stackpin.host.stack import Stack
 from tests.unit.host_core_fakes import Host
 
@@ -36,7 +36,7 @@ def look_at_it(host: Host, patch: pytest.MonkeyPatch, unit: str, **more: Any) ->
     seen: dict[str, Any] = {}
 
     def start(stack: Stack, slot: str) -> None:
-        seen["drop_in"] = rehearsal.drop_in(stack).read_text().splitlines()
+        seen["drop_in"] = rehearsal_unit.drop_in(stack).read_text().splitlines()
         seen["env"] = releases.environment(stack, "v1", slot)
         seen["copies"] = sorted(path.name for path in stack.rehearsal_dir.iterdir())
         for path in stack.rehearsal_dir.glob("*.db"):
@@ -45,7 +45,7 @@ def look_at_it(host: Host, patch: pytest.MonkeyPatch, unit: str, **more: Any) ->
         host.active.add(slot)
 
     patch.setattr(units, "start", start)
-    seen["answer"] = rehearsal.rehearse(stack, "v1", lambda: None)
+    seen["answer"] = rehearsal.rehearse(stack, "v1", lambda: None, rehearsal_unit)
     assert not list(stack.rehearsal_dir.iterdir())
     return seen
 

@@ -1,7 +1,8 @@
 """How the slots of a stack are made, started and shown: one module for each kind of stack.
 
-A slot is a systemd unit (kind slots), a container (container) or a compose service (compose). The
-journal, the guard and the stages are the same for all; they only ever speak to this protocol.
+A slot is a systemd unit (kind slots), a container (container) or a compose service (compose, on a
+network of its own or on the host's). The journal, the guard and the stages are the same for all;
+they only ever speak to this protocol.
 """
 
 from __future__ import annotations
@@ -88,4 +89,6 @@ class Driver(Protocol):
 def driver(stack: Stack) -> Driver:
     """Return the driver of a stack's kind. Not for static stacks: they have no slots."""
     module = _MODULES[stack.kind]
+    if stack.kind == "compose" and stack.compose.get("host_network"):
+        module = "compose_host"
     return cast("Driver", importlib.import_module(f"stackpin.host.drivers.{module}"))

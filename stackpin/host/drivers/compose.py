@@ -14,7 +14,7 @@ from typing import Any
 
 from stackpin.host import postgres, schema, slots
 from stackpin.host.clock import running_seconds
-from stackpin.host.drivers import Still, docker, shared
+from stackpin.host.drivers import Still, compose_foreign, docker, shared
 from stackpin.host.drivers import compose_services as services
 from stackpin.host.drivers.docker import Container
 from stackpin.host.drivers.shared import connections, last_log, pull
@@ -235,7 +235,8 @@ def address(stack: Stack, slot: str) -> tuple[str, int] | None:
 
 def require_free(stack: Stack, slot: str) -> None:  # noqa: ARG001 (all drivers look alike)
     """Refuse when a container that is not ours has a name the compose file gives."""
-    services.require_names(stack)
+    compose_foreign.require_project(stack)
+    compose_foreign.require_agent_name(stack)
 
 
 def place(stack: Stack, slot: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from stackpin.host import releases, slots
 from stackpin.host.drivers import docker
 from stackpin.host.drivers.docker import Container
-from stackpin.host.errors import HostError, failed, refused
+from stackpin.host.errors import HostError, failed
 from stackpin.host.masking import Masker
 from stackpin.host.progress import say
 from stackpin.host.stack import SLOTS, Stack
@@ -112,28 +112,37 @@ def config_hash(item: Container) -> str | None:
 
 
 def compose(
-    stack: Stack, release: str, *words: str, timeout: float = ASK, check: bool = True
+    stack: Stack,
+    release: str,
+    *words: str,
+    timeout: float = ASK,
+    check: bool = True,
+    slots: tuple[str, ...] = SLOTS,
 ) -> Result:
-    """Run `docker compose` on a release's file. Raises HostError(error) with its own words."""
+    """Run `docker compose` on a release's file. Raises HostError(error) with its own words.
+
+    slots: those the file has a service for, and which are given their variables.
+    """
     folder = stack.release_dir(release)
     if not (folder / FILE).is_file():
         raise failed(f"{folder / FILE}: absent; deploy this release again")
     argv = ["compose", "--ansi=never", "--progress=plain", f"--project-name={project(stack)}"]
     argv += [f"--project-directory={folder}", f"--file={folder / FILE}", "--file=-"]
-    argv += [f"--profile={slot}" for slot in SLOTS]
+    argv += [f"--profile={slot}" for slot in slots]
     values = client(releases.environment(stack, release, None))
     done = docker.docker(
         *argv,
         *words,
-        data=overlay(stack, release),
-        env={**values, "STACKPIN_RELEASE": release},
+        data=overlay(stack, release, slots),
+        # Stacks may share a project: what is another's there is no orphan.
+        env={**values, "STACKPIN_RELEASE": release, "COMPOSE_IGNORE_ORPHANS": "1"},
         timeout=timeout,
         check=False,
     )
     if check and not done.ok:
         mask = Masker.of(releases.environment(stack, release, None))
         raise failed(
-            f"docker compose {words[0]} of {release}: {mask(_reason(done))}", code=done.code
+            f"docker compose {_command(words)} of {release}: {mask(_reason(done))}", code=done.code
         )
     return done
 
@@ -148,12 +157,29 @@ def client(values: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def overlay(stack: Stack, release: str) -> str:
-    """Make the second document: exact variables for both slots, and no restart of their own."""
-    values = releases.environment(stack, release, None)
+def overlay(stack: Stack, release: str, slots: tuple[str, ...] = SLOTS) -> str:
+    """Make the second document: exact variables for the slots, and no restart of their own.
+
+    On the host's network a slot has variables of its own, its port above all, and its labels.
+    """
+    made = {of_slot(stack, slot): _service(stack, release, slot) for slot in slots}
+    return json.dumps({"services": made})
+
+
+def _service(stack: Stack, release: str, slot: str) -> dict[str, Any]:
+    alone = on_host_network(stack)
+    values = releases.environment(stack, release, slot if alone else None)
     values = {name: value.replace("$", "$$") for name, value in values.items()}
-    slot = {"environment": values, "restart": "no"}
-    return json.dumps({"services": {of_slot(stack, name): slot for name in SLOTS}})
+    service: dict[str, Any] = {"environment": values, "restart": "no"}
+    if alone:
+        named = {"stack": stack.name, "slot": slot, "release": release}
+        service["labels"] = {docker.LABELS[key]: value for key, value in named.items()}
+    return service
+
+
+def on_host_network(stack: Stack) -> bool:
+    """Tell whether the slots have ports of the host, and perhaps a project with other stacks."""
+    return bool(settings(stack).get("host_network"))
 
 
 def up(stack: Stack, release: str, *names: str, grace: int) -> None:
@@ -228,36 +254,6 @@ def remove_stray(stack: Stack, declared: set[str]) -> None:
         docker.docker("rm", "--force", *(item.id for item in stray), timeout=120)
 
 
-def require_names(stack: Stack) -> None:
-    """Refuse when a foreign container holds a fixed name of ours, or is in our project.
-
-    Compose takes every container of its project's name for its own, and would replace it.
-    """
-    filters = f"--filter=label={PROJECT_LABEL}={project(stack)}"
-    ids = docker.docker("ps", "--all", "--quiet", "--no-trunc", filters).out.split()
-    ours = {item.id for item in docker.containers(stack)}
-    foreign = [item for number in ids if number not in ours for item in docker.by_id(number)]
-    if foreign:
-        names = ", ".join(item.name for item in foreign)
-        raise refused(
-            f"compose project {project(stack)}: found {names}, not made by Stackpin; compose would "
-            "replace them. Give the stack a project name of its own (xingrin_project), or save "
-            "their data and remove them",
-            containers=[item.name for item in foreign],
-        )
-    name = str(settings(stack).get("agent_name") or "xingrin-agent")
-    found = docker.by_name(name)
-    if found is None:
-        return
-    theirs = found.labels.get(PROJECT_LABEL)
-    if theirs != project(stack):
-        raise refused(
-            f"container {name}: is not of compose project {project(stack)} (its project: "
-            f"{theirs or 'none'}); stop and remove it, or give the stack its project name",
-            container=name,
-        )
-
-
 def answers(place: tuple[str, int]) -> bool:
     """Tell whether something accepts connections there."""
     try:
@@ -277,6 +273,10 @@ def log(item: Container | None, lines: int = 5) -> list[str]:
         text = answer.out + answer.err
         return [mask(line)[:500] for line in text.splitlines() if line.strip()][-lines:]
     return []
+
+
+def _command(words: tuple[str, ...]) -> str:
+    return next(word for word in words if not word.startswith("-"))
 
 
 def _reason(done: Result) -> str:

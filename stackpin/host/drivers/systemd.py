@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stackpin.host import rehearsal, slots, units
+from stackpin.host import rehearsal, rehearsal_unit, slots, units
 from stackpin.host.drivers import Still
 from stackpin.host.stack import Stack
 
@@ -105,9 +105,9 @@ def changed(stack: Stack, slot: str, release: str) -> list[str]:  # noqa: ARG001
 
 def rehearse(stack: Stack, release: str, still: Still) -> dict[str, Any]:
     """Start it on copies of the data."""
-    return rehearsal.rehearse(stack, release, still)
+    return rehearsal.rehearse(stack, release, still, rehearsal_unit)
 
 
 def clean(stack: Stack) -> None:
     """Remove a rehearsal's unit and copies."""
-    rehearsal.clean(stack)
+    rehearsal.clean(stack, rehearsal_unit)
