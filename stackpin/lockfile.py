@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 from uuid import uuid4
 
 import tomli_w
@@ -22,10 +22,20 @@ import tomli_w
 from stackpin.config.types import is_release_tag
 from stackpin.errors import Refused
 
-__all__ = ["KEPT", "STACK", "Imaged", "Lock", "Locked", "lock_path", "pinned", "read", "write"]
+__all__ = [
+    "KEPT",
+    "Imaged",
+    "Lock",
+    "Locked",
+    "key",
+    "lock_path",
+    "pinned",
+    "read",
+    "uses_images",
+    "write",
+]
 
 KEPT = 10  # versions of a stack that stay locked, newest first: enough to go back to
-STACK = "xingrin"  # the one key for every part of the fleet: they share one version
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _HEAD = """\
 # Written by `stackpin pin` and `stackpin update`: the content each image had when it was pinned.
@@ -38,6 +48,10 @@ class Imaged(Protocol):
     """What the lock needs of a stack's settings; properties, as settings are immutable."""
 
     @property
+    def prefix(self) -> str:
+        """What its variables begin with, "xingrin_"; all parts of a stack share it."""
+
+    @property
     def version(self) -> str:
         """The pinned release tag, "v1.2.0"."""
 
@@ -47,6 +61,19 @@ class Imaged(Protocol):
 
     def images(self) -> dict[str, str]:
         """Every image by role: {"server": "registry/namespace/xingrin-server:v1.2.0"}."""
+
+    def own_images(self) -> dict[str, str]:
+        """Those of them that this part of the stack runs."""
+
+
+def uses_images(settings: object) -> TypeGuard[Imaged]:
+    """Tell whether what these settings of a part declare is run from images."""
+    return bool(getattr(settings, "images", dict)())
+
+
+def key(settings: Imaged) -> str:
+    """Return the name under which images are locked: that of the whole stack, "xingrin"."""
+    return settings.prefix.removesuffix("_")
 
 
 @dataclass(frozen=True)
@@ -115,8 +142,8 @@ def lock_path(settings: Imaged, root: Path, proposal: str = "inventories/NAME.lo
     """
     if settings.lock_file is None:
         raise Refused(
-            f"group data: {STACK}_lock_file: found nothing, expected the path of the lock file "
-            f'with the digests of every image. Add: {STACK}_lock_file = "{proposal}"'
+            f"group data: {settings.prefix}lock_file: found nothing, expected the path of the lock "
+            f'file with the digests of every image. Add: {settings.prefix}lock_file = "{proposal}"'
         )
     return root / settings.lock_file
 
@@ -183,7 +210,7 @@ def pinned(settings: Imaged, root: Path) -> dict[str, str]:
     """
     lock = read(lock_path(settings, root))
     return {
-        role: f"{ref}@{lock.digest(STACK, settings.version, ref)}"
+        role: f"{ref}@{lock.digest(key(settings), settings.version, ref)}"
         for role, ref in settings.images().items()
     }
 

@@ -14,7 +14,6 @@ from stackpin.config.stacks import STACKS, Stack
 from stackpin.config.stacks import stack as stack_named
 from stackpin.config.types import compare_tags, is_prerelease, is_release_tag
 from stackpin.errors import Refused
-from stackpin.lockfile import STACK
 from stackpin.pins import Pin
 from stackpin.registry.matrix import Registries, Sourced, ask_all, available, following
 from stackpin.registry.reference import parse
@@ -118,7 +117,7 @@ def known(stack: Stack, pin: Pin, settings: Sequence[object], root: Path) -> Rep
     """
     report = Report(stack.name, pin)
     for one in settings:
-        if hasattr(one, "images"):
+        if lockfile.uses_images(one):
             _of_images(report, cast(Sourced, one), root)
             break
         if hasattr(one, "artifact"):
@@ -153,7 +152,7 @@ def running(answers: Answers, report: Report) -> list[Running]:
 def _of_images(report: Report, settings: Sourced, root: Path) -> None:
     try:
         lock = lockfile.read(lockfile.lock_path(settings, root))
-        report.locked = lock.version(STACK, report.pin.value)
+        report.locked = lock.version(lockfile.key(settings), report.pin.value)
         if report.locked is None:
             report.notes.append(f"{lock.path}: {report.pin.value} is not locked")
     except Refused as error:

@@ -150,6 +150,10 @@ class InfracoreBase(StackSettings, InfracoreFields):
             return {}
         return {service: f"{self.repository(service)}:{self.version}" for service in SERVICES}
 
+    def own_images(self) -> dict[str, str]:
+        """Those of `images` that this part runs."""
+        return {}
+
     def shared_stack(self) -> dict[str, Any]:
         """Return what the host is told alike of every part."""
         return {

@@ -186,9 +186,9 @@ def _code(value: Any) -> str:  # noqa: ANN401
 def _product() -> str:
     config, ports = ProductConfig(), PublicPorts()
     return (
-        "### The product's file\n\n`infracore_config` overrides entries of it, any depth; a list is "
-        "replaced as a whole. Ports, the\ndatabase's path and the secret that signs tokens have "
-        "variables of their own.\n\n```yaml\n"
+        "### The product's file\n\n`infracore_config` overrides entries of it at any depth; a "
+        "list is replaced as a whole. Ports, the\ndatabase's path and the secret that signs tokens "
+        "have variables of their own.\n\n```yaml\n"
         f"{infracore_yaml.text(infracore_yaml.document(config, ports, f'{DATA}/console.db'))}```\n"
     )
 

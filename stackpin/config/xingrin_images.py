@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from stackpin.config.xingrin_types import DOCKER_HUB
-from stackpin.errors import Refused
 
 __all__ = ["NODE_ROLES", "ROLES", "XingrinImages"]
 
@@ -22,7 +19,6 @@ class XingrinImages:
     dev: bool
     redis_image: str
     postgres_image: str
-    lock_file: str | None
 
     @property
     def image_tag(self) -> str:
@@ -44,13 +40,3 @@ class XingrinImages:
         """Role -> "repository:tag" of every image the fleet runs; what the lock file locks."""
         own = {role: f"{self.repository(role)}:{self.image_tag}" for role in ROLES}
         return {**own, "redis": self.redis_image, "postgres": self.postgres_image}
-
-    def lock_path(self, root: Path) -> Path:
-        """Path of the lock file, looked up below `root`. Raises Refused without one."""
-        if self.lock_file is None:
-            raise Refused(
-                "xingrin_lock_file: found None, expected the file that locks tags to digests. Add "
-                'xingrin_lock_file = "inventories/NAME.lock.toml" to the group data, then run: '
-                "stackpin pin INVENTORY xingrin --version TAG"
-            )
-        return root / self.lock_file

@@ -9,7 +9,6 @@ from typing import Any, cast
 
 from stackpin import lockfile
 from stackpin.errors import Refused
-from stackpin.lockfile import STACK
 from stackpin.registry.errors import TagMissing
 from stackpin.registry.matrix import Registries, Sourced, following, gather
 
@@ -38,7 +37,7 @@ def moved_tags(settings: Mapping[str, Mapping[str, object]], root: Path) -> Move
     asked: dict[str, str | Refused] = {}
     for host, parts in settings.items():
         for part in parts.values():
-            if not hasattr(part, "images"):
+            if not lockfile.uses_images(part):
                 continue
             one = cast(Sourced, part)
             wanted = _locked(one, root, notes)
@@ -52,11 +51,13 @@ def moved_tags(settings: Mapping[str, Mapping[str, object]], root: Path) -> Move
 
 def _locked(settings: Sourced, root: Path, notes: dict[str, None]) -> dict[str, str]:
     """Return {ref: locked digest} of the images this host runs whose tag follows the version."""
-    own = getattr(settings, "own_images", settings.images)()
+    own = settings.own_images()
     refs = set(own.values()) & set(following(settings).values())
     try:
         lock = lockfile.read(lockfile.lock_path(settings, root))
-        return {ref: lock.digest(STACK, settings.version, ref) for ref in sorted(refs)}
+        return {
+            ref: lock.digest(lockfile.key(settings), settings.version, ref) for ref in sorted(refs)
+        }
     except Refused as error:
         notes[str(error)] = None
         return {}

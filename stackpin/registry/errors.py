@@ -39,7 +39,7 @@ class Unauthorized(RegistryProblem):
     """The registry wants other credentials, or the account may not read this image."""
 
     remedy = (
-        "Set xingrin_registry_username and xingrin_registry_password to an account that may pull "
+        "Set the stack's registry_username and registry_password to an account that may pull "
         "it; several registries answer so for an image that does not exist, too."
     )
     expected = "leave to read it"
@@ -55,7 +55,7 @@ class RateLimited(RegistryProblem):
 class TlsProblem(RegistryProblem):
     """No TLS connection that could be trusted. Never tried again, and never asked of a mirror."""
 
-    remedy = "Set xingrin_registry_ca to the certificate that signed the registry's own."
+    remedy = "Set the stack's registry_ca to the certificate that signed the registry's own."
     expected = "a certificate that a known authority signed for this name"
 
 

@@ -67,7 +67,7 @@ class Registries:
             own = self._settings
             user, password = None, None
             if ref.registry == own.registry and own.registry_password is not None:
-                user, password = own.registry_username, _password(own.registry_password)
+                user, password = own.registry_username, _password(own, own.registry_password)
             self._known[ref.registry] = Registry(
                 ref.registry,
                 user,
@@ -202,8 +202,8 @@ class _Order:
         return compare_tags(self.tag, other.tag) < 0
 
 
-def _password(ref: SecretRef) -> str:
+def _password(settings: Sourced, ref: SecretRef) -> str:
     try:
         return secrets.resolve(ref).get_secret_value()
     except secrets.SecretError as error:
-        raise Refused(f"xingrin_registry_password: {ref}: {error}") from None
+        raise Refused(f"{settings.prefix}registry_password: {ref}: {error}") from None

@@ -70,7 +70,7 @@ def trusting(ca: str | None) -> ssl.SSLContext:
             context.load_verify_locations(cafile=ca)
         except (OSError, ssl.SSLError) as error:
             raise Refused(
-                f"xingrin_registry_ca: {ca}: found {error.strerror or error}, expected a readable "
+                f"registry_ca: {ca}: found {error.strerror or error}, expected a readable "
                 "file with PEM certificates. Correct the path."
             ) from None
     return context

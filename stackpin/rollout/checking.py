@@ -21,7 +21,7 @@ from stackpin.config.xingrin import XingrinBase
 from stackpin.engine.placing import chosen
 from stackpin.engine.state import load_inventory
 from stackpin.errors import Refused
-from stackpin.lockfile import pinned
+from stackpin.lockfile import pinned, uses_images
 from stackpin.secrets import resolver
 
 __all__ = ["Checked", "check_inventory"]
@@ -95,7 +95,7 @@ def _pinned(checked: Checked, host: str, part: str, settings: StackSettings) -> 
     if isinstance(settings, CrmSettings):
         found = Artifact.locate(settings, Path.cwd())
         checked.artifacts.setdefault(host, {})[part] = found
-    elif isinstance(settings, XingrinBase):
+    elif uses_images(settings):
         images = pinned(settings, Path.cwd())
         own = {role: images[role] for role in settings.own_images()}
         checked.images.setdefault(host, {})[part] = own

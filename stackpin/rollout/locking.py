@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stackpin import lockfile
 from stackpin.errors import Refused
-from stackpin.lockfile import STACK, Lock
+from stackpin.lockfile import Lock
 from stackpin.registry.client import Registry
 from stackpin.registry.errors import RateLimited, RegistryUnreachable, TagMissing
 from stackpin.registry.matrix import Registries, Sourced, ask_all, following
@@ -21,17 +21,19 @@ Say = Callable[[str], None]
 class TagMoved(Refused):
     """A tag names other content than when it was pinned."""
 
-    def __init__(self, lock: Lock, version: str, moved: Mapping[str, tuple[str, str]]) -> None:
+    def __init__(
+        self, lock: Lock, stack: str, version: str, moved: Mapping[str, tuple[str, str]]
+    ) -> None:
         """Tell of `moved`: image -> (its locked digest, the registry's)."""
         self.moved = moved
         told = "\n".join(
             f"{lock.path}: {ref}: found {now} in the registry, expected {was} as locked for "
-            f"{STACK} {version}: the tag was pushed again with other content."
+            f"{stack} {version}: the tag was pushed again with other content."
             for ref, (was, now) in moved.items()
         )
         super().__init__(
             f"{told}\nPublish the change under a new version. If the new content is wanted under "
-            f'this tag, remove [{STACK}."{version}"] from the lock file in a reviewed change.'
+            f'this tag, remove [{stack}."{version}"] from the lock file in a reviewed change.'
         )
 
 
@@ -53,11 +55,11 @@ def locked(
     When the version is the pinned one and completely locked, a registry that cannot be reached is
     only told. Raises Refused (TagMoved, TagMissing and the other registry errors).
     """
-    version = _one([one.version for one in settings])
+    stack, version = lockfile.key(settings[0]), _one(settings)
     follow = {ref: None for one in settings for ref in following(one).values()}
     refs = {ref: None for one in settings for ref in one.images().values()}
-    have = _images(lock, version)
-    kept = {} if refresh else {**_images(lock, pinned), **have}
+    have = _images(lock, stack, version)
+    kept = {} if refresh else {**_images(lock, stack, pinned), **have}
     base = {parse(ref): kept[ref] for ref in refs if ref not in follow and ref in kept}
 
     def question(registry: Registry, image: Reference) -> tuple[str, str]:
@@ -85,8 +87,8 @@ def locked(
         ref: (have[ref], found[ref]) for ref in follow if have.get(ref, found[ref]) != found[ref]
     }
     if moved:
-        raise TagMoved(lock, version, moved)
-    return lock.with_version(STACK, version, found)
+        raise TagMoved(lock, stack, version, moved)
+    return lock.with_version(stack, version, found)
 
 
 def lock_of(settings: Sequence[Sourced], root: Path, proposal: str) -> Lock:
@@ -94,20 +96,22 @@ def lock_of(settings: Sequence[Sourced], root: Path, proposal: str) -> Lock:
     paths = {lockfile.lock_path(one, root, proposal): None for one in settings}
     if len(paths) > 1:
         told = ", ".join(str(path) for path in paths)
-        raise Refused(f"{STACK}_lock_file: found {told}, expected one file for all hosts. Set it.")
+        raise Refused(
+            f"{settings[0].prefix}lock_file: found {told}, expected one file for all hosts. Set it."
+        )
     return lockfile.read(next(iter(paths)))
 
 
-def _one(versions: Sequence[str]) -> str:
-    found = sorted(set(versions))
+def _one(settings: Sequence[Sourced]) -> str:
+    found = sorted({one.version for one in settings})
     if len(found) != 1:
         raise Refused(
-            f"{STACK}_version: found {', '.join(found)}, expected one version for all hosts. "
-            "Set it once, in the inventory's own group data."
+            f"{settings[0].prefix}version: found {', '.join(found)}, expected one version for all "
+            "hosts. Set it once, in the inventory's own group data."
         )
     return found[0]
 
 
-def _images(lock: Lock, version: str) -> Mapping[str, str]:
-    found = lock.version(STACK, version)
+def _images(lock: Lock, stack: str, version: str) -> Mapping[str, str]:
+    found = lock.version(stack, version)
     return {} if found is None else found.images

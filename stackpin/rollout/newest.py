@@ -11,6 +11,7 @@ from typing import Any, cast
 from stackpin.config.sources import FileSource, GitSource, UrlSource
 from stackpin.config.types import compare_tags, is_prerelease, is_release_tag
 from stackpin.errors import Refused
+from stackpin.lockfile import uses_images
 from stackpin.registry.matrix import Sourced, newest
 from stackpin.rollout.wanted import git_newest
 
@@ -24,15 +25,15 @@ def newest_of(stack: str, settings: Sequence[object], root: Path) -> str:
     repository. Raises Refused where there is none, or where nobody can tell.
     """
     for one in settings:
+        if uses_images(one):
+            return newest(cast(Sourced, one), root)
+    for one in settings:
         source = getattr(one, "artifact", None)
         if isinstance(source, GitSource) and "{version}" in source.ref:
             return git_newest(source.repo)
         versions = file_versions(source, root)
         if versions:
             return versions[0]
-    for one in settings:
-        if hasattr(one, "images"):
-            return newest(cast(Sourced, one), root)
     raise Refused(
         f"--latest: found nothing that lists the versions of stack {stack}: no registry, no tag of "
         "a repository, no file whose name has {version}; expected --version, --from-git or "

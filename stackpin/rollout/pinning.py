@@ -20,7 +20,7 @@ from stackpin.registry.matrix import Sourced
 from stackpin.rollout.checking import check_inventory
 from stackpin.rollout.locking import lock_of, locked
 
-__all__ = ["Change", "current", "declared", "imaged", "prepare"]
+__all__ = ["Change", "current", "declared", "prepare"]
 
 Say = Callable[[str], None]
 
@@ -86,15 +86,6 @@ def current(inventory: Path, stack: Stack) -> pins.Pin:
     return pins.read(pins.pin_file(inventory), stack.version_variable)
 
 
-def imaged(inventory: Path, stack: Stack, data: Mapping[str, Any]) -> list[Sourced]:
-    """Return the settings of every host and part that run images; empty for other stacks.
-
-    No limit applies: the lock file is the whole fleet's. Raises Refused.
-    """
-    found = declared(inventory, stack, data)
-    return [cast(Sourced, one) for one in found if hasattr(one, "images")]
-
-
 def declared(inventory: Path, stack: Stack, data: Mapping[str, Any]) -> list[StackSettings]:
     """Return the settings of every host and part, whatever it runs. Raises Refused."""
     checked = check_inventory(str(inventory), stack, (), data, artifacts=False)
@@ -124,9 +115,12 @@ def prepare(
         )
     if not _has_images(stack):
         return Change(pin, version)
-    settings = imaged(inventory, stack, {**data, pin.variable: version})
-    if not settings:
+    every = declared(inventory, stack, {**data, pin.variable: version})
+    if not every:
         raise Refused(f"{inventory}: found no host of {stack.name}; add one to its groups")
+    settings = [cast(Sourced, one) for one in every if lockfile.uses_images(one)]
+    if not settings:
+        return Change(pin, version)
     proposal = inventory.parent / f"{inventory.name.removesuffix('.py')}.lock.toml"
     before = lock_of(settings, Path(), str(proposal))
     after = locked(settings, before, Path(), say, pinned=pin.value, refresh=refresh)

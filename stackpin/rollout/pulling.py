@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stackpin.config.xingrin import XingrinBase
+from stackpin.config.common import StackSettings
+from stackpin.config.fields import RegistryFields
 from stackpin.errors import Refused
 from stackpin.rollout.model import Roll, Run
 from stackpin.secrets import resolver
@@ -42,8 +43,9 @@ def pull(run: Run) -> Run:
     return run
 
 
-def registry(settings: XingrinBase, host: str) -> dict[str, Any]:
+def registry(settings: StackSettings, host: str) -> dict[str, Any]:
     """Return what a host needs to log in: {host, username, password, ca (PEM or None)}."""
+    assert isinstance(settings, RegistryFields)  # noqa: S101 - only these have images
     reference = settings.registry_password
     ca = settings.registry_ca
     return {
@@ -64,7 +66,6 @@ def _pull(run: Run, roll: Roll) -> None:
         run.progress.host(roll.host, "pull", "line", text)
 
     settings = run.settings[roll.host][roll.part]
-    assert isinstance(settings, XingrinBase)  # noqa: S101 - only these have images
     begun = time.monotonic()
     roll.stage = "pull"
     run.progress.host(roll.host, "pull", "run")

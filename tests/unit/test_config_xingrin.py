@@ -7,6 +7,7 @@ from xingrin_kit import server, worker
 from stackpin.config.problems import ConfigProblems
 from stackpin.config.stacks import STACKS, stack
 from stackpin.errors import Refused
+from stackpin.lockfile import lock_path
 
 
 def given(ref):
@@ -138,8 +139,8 @@ def test_server_url_of_an_ipv6_address():
 
 def test_lock_file_is_asked_for(tmp_path):
     with pytest.raises(Refused, match="xingrin_lock_file = "):
-        server(lock_file=None).lock_path(tmp_path)
-    assert server().lock_path(tmp_path) == tmp_path / "inventories/x.lock.toml"
+        lock_path(server(lock_file=None), tmp_path)
+    assert lock_path(server(), tmp_path) == tmp_path / "inventories/x.lock.toml"
 
 
 def test_parts_apply_by_group():

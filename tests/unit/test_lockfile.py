@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stackpin import lockfile
 from stackpin.errors import Refused
-from stackpin.lockfile import KEPT, STACK, Lock, Locked, parse, pinned, read, write
+from stackpin.lockfile import KEPT, Lock, Locked, parse, pinned, read, write
 
 D = "sha256:" + "a" * 64
 E = "sha256:" + "b" * 64
@@ -45,8 +45,8 @@ def test_there_and_back(stacks: dict[str, dict[str, Locked]]) -> None:
 def test_the_last_ones_stay(versions: list[str]) -> None:
     lock = Lock(Path("x"))
     for number, version in enumerate(versions):
-        lock = lock.with_version(STACK, version, {REF: f"sha256:{number:064x}"})
-    kept = lock.stacks[STACK]
+        lock = lock.with_version("xingrin", version, {REF: f"sha256:{number:064x}"})
+    kept = lock.stacks["xingrin"]
     assert len(kept) == min(KEPT, len(set(versions)))
     last = list(dict.fromkeys(reversed(versions)))[:KEPT]
     assert set(kept) == set(last)
@@ -55,31 +55,31 @@ def test_the_last_ones_stay(versions: list[str]) -> None:
 def test_written_and_read(tmp_path: Path) -> None:
     path = tmp_path / "prod.lock.toml"
     assert read(path) == Lock(path)
-    first = read(path).with_version(STACK, "v1.2.0", {REF: D})
+    first = read(path).with_version("xingrin", "v1.2.0", {REF: D})
     write(path, first)
     assert [entry.name for entry in tmp_path.iterdir()] == ["prod.lock.toml"]
     assert path.stat().st_mode & 0o777 == 0o644
     assert read(path) == first
     assert '[xingrin."v1.2.0".images]' in path.read_text()
-    assert first.with_version(STACK, "v1.2.0", {REF: D}) is first
-    assert first.with_version(STACK, "v1.2.0", {REF: E}).digest(STACK, "v1.2.0", REF) == E
-    assert first.digest(STACK, "v1.2.0", REF) == D
+    assert first.with_version("xingrin", "v1.2.0", {REF: D}) is first
+    assert first.with_version("xingrin", "v1.2.0", {REF: E}).digest("xingrin", "v1.2.0", REF) == E
+    assert first.digest("xingrin", "v1.2.0", REF) == D
 
 
 def test_a_symlink_stays_one(tmp_path: Path) -> None:
     (tmp_path / "real.toml").write_text("version = 1\n")
     link = tmp_path / "link.toml"
     link.symlink_to("real.toml")
-    write(link, read(link).with_version(STACK, "v1.0.0", {REF: D}))
+    write(link, read(link).with_version("xingrin", "v1.0.0", {REF: D}))
     assert link.is_symlink()
     assert D in (tmp_path / "real.toml").read_text()
 
 
 def test_not_locked() -> None:
-    lock = Lock(Path("inventories/prod.lock.toml")).with_version(STACK, "v1.0.0", {REF: D})
+    lock = Lock(Path("inventories/prod.lock.toml")).with_version("xingrin", "v1.0.0", {REF: D})
     for version, ref in (("v1.0.0", "other:v1"), ("v2.0.0", REF)):
         with pytest.raises(Refused) as caught:
-            lock.digest(STACK, version, ref)
+            lock.digest("xingrin", version, ref)
         told = str(caught.value)
         assert f"stackpin pin INVENTORY xingrin --version {version}" in told
         assert "inventories/prod.lock.toml" in told
@@ -113,13 +113,17 @@ def test_malformed(tmp_path: Path, text: str) -> None:
 def test_what_is_no_digest_is_never_locked() -> None:
     for version, digest in (("v1.0.0", "latest"), ("latest", D), ("v1.0.0", "sha256:" + "A" * 64)):
         with pytest.raises(Refused):
-            Lock(Path("x")).with_version(STACK, version, {REF: digest})
+            Lock(Path("x")).with_version("xingrin", version, {REF: digest})
 
 
 @dataclass(frozen=True)
 class Settings:
     version: str = "v1.2.0"
     lock_file: str | None = "prod.lock.toml"
+    prefix: str = "xingrin_"
+
+    def own_images(self) -> dict[str, str]:
+        return self.images()
 
     def images(self) -> dict[str, str]:
         return {"server": f"app:{self.version}", "redis": "redis:7"}
@@ -127,7 +131,7 @@ class Settings:
 
 def test_pinned(tmp_path: Path) -> None:
     path = tmp_path / "prod.lock.toml"
-    write(path, Lock(path).with_version(STACK, "v1.2.0", {"app:v1.2.0": D, "redis:7": E}))
+    write(path, Lock(path).with_version("xingrin", "v1.2.0", {"app:v1.2.0": D, "redis:7": E}))
     assert pinned(Settings(), tmp_path) == {
         "server": f"app:v1.2.0@{D}",
         "redis": f"redis:7@{E}",

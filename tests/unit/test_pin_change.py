@@ -15,7 +15,7 @@ import pytest
 from stackpin import lockfile, pins
 from stackpin.config.stacks import stack
 from stackpin.errors import Refused
-from stackpin.lockfile import STACK, Lock
+from stackpin.lockfile import Lock
 from stackpin.registry.errors import TagMissing
 from stackpin.rollout import pinning, updating
 from stackpin.rollout.model import Request, Roll, Run
@@ -33,6 +33,7 @@ class Settings(SimpleNamespace):
     """As much of settings as pins need."""
 
     lock_file: str | None = str(LOCK)
+    prefix = "xingrin_"
     registry = "10.0.0.5:5000"
     version = "v1.1.0"
 
@@ -54,9 +55,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         one = settings[0]
         if one.version == "v1.5.0":
             raise TagMissing("10.0.0.5:5000", "team/frontend:v1.5.0", "none")
-        return lock.with_version(STACK, one.version, dict.fromkeys(one.images().values(), DIGEST))
+        return lock.with_version(
+            "xingrin", one.version, dict.fromkeys(one.images().values(), DIGEST)
+        )
 
-    monkeypatch.setattr(pinning, "imaged", imaged)
+    monkeypatch.setattr(pinning, "declared", imaged)
     monkeypatch.setattr(updating, "declared", imaged)
     monkeypatch.setattr(pinning, "locked", locked)
     monkeypatch.setattr(updating, "newest_of", lambda *_: "v1.9.0")
@@ -71,7 +74,7 @@ def go(monkeypatch: pytest.MonkeyPatch, work: Callable[[Run], int], wanted: Any 
 
 def versions() -> tuple[str, set[str]]:
     lock = lockfile.read(LOCK)
-    return pins.read(PIN, "xingrin_version").value, set(lock.stacks.get(STACK, {}))
+    return pins.read(PIN, "xingrin_version").value, set(lock.stacks.get("xingrin", {}))
 
 
 def test_both_are_written_before_the_rollout(monkeypatch: pytest.MonkeyPatch) -> None:

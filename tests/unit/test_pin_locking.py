@@ -20,7 +20,7 @@ from stackpin.config.xingrin import XingrinServer, XingrinWorker
 from stackpin.config.xingrin_images import ROLES
 from stackpin.drift.moved import moved_tags
 from stackpin.errors import Refused
-from stackpin.lockfile import STACK, Lock, write
+from stackpin.lockfile import Lock, write
 from stackpin.pins import Pin
 from stackpin.registry.errors import RegistryUnreachable, TagMissing, Unauthorized
 from stackpin.registry.matrix import available, newest
@@ -91,7 +91,7 @@ def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fleet]:
 
 def test_every_image_is_locked(fleet: Fleet) -> None:
     lock = fleet.locked("v1.2.0")
-    found = lock.version(STACK, "v1.2.0")
+    found = lock.version("xingrin", "v1.2.0")
     assert found is not None
     assert dict(found.images) == {
         f"{fleet.registry.address}/{name}:{tag}": held[1]
@@ -130,23 +130,23 @@ def test_a_moved_tag_is_refused(fleet: Fleet, pinned: str) -> None:
     ref = fleet.ref("xingrin-agent", "v1.2.0")
     assert list(caught.value.moved) == [ref]
     assert 'remove [xingrin."v1.2.0"]' in str(caught.value)
-    assert lock.digest(STACK, "v1.2.0", ref) in str(caught.value)
+    assert lock.digest("xingrin", "v1.2.0", ref) in str(caught.value)
 
 
 def test_base_images_stay_until_a_refresh(fleet: Fleet) -> None:
     first = fleet.locked("v1.1.0")
     ref = fleet.ref("redis", "8")
-    was = first.digest(STACK, "v1.1.0", ref)
+    was = first.digest("xingrin", "v1.1.0", ref)
     new = fleet.registry.push("team/redis", "8", "newer")
     second = fleet.locked("v1.2.0", first, pinned="v1.1.0")
-    assert second.digest(STACK, "v1.2.0", ref) == was
-    assert fleet.locked("v1.2.0", second).digest(STACK, "v1.2.0", ref) == was
+    assert second.digest("xingrin", "v1.2.0", ref) == was
+    assert fleet.locked("v1.2.0", second).digest("xingrin", "v1.2.0", ref) == was
     third = fleet.locked("v1.2.0", second, refresh=True)
-    assert third.digest(STACK, "v1.2.0", ref) == new
+    assert third.digest("xingrin", "v1.2.0", ref) == new
     del fleet.registry.manifests["team/redis"][was]
     said: list[str] = []
     gone = fleet.locked("v1.2.0", second, said=said)
-    assert gone.digest(STACK, "v1.2.0", ref) == new
+    assert gone.digest("xingrin", "v1.2.0", ref) == new
     assert any("gone from the registry" in line for line in said)
 
 
@@ -226,7 +226,7 @@ def test_versions(fleet: Fleet) -> None:
     assert (report.newest, report.behind) == ("v1.10.0", 2)
     assert report.built["v1.1.0"].startswith("2026-01-02")
     assert report.age(datetime(2026, 2, 2, 4, tzinfo=UTC)) == 31
-    digest = lock.digest(STACK, "v1.1.0", fleet.ref("xingrin-agent", "v1.1.0"))
+    digest = lock.digest("xingrin", "v1.1.0", fleet.ref("xingrin-agent", "v1.1.0"))
     live = {"installed": True, "live_slot": "blue", "live_release": "v1.1.0-0123abcd"}
     answers = Answers()
     for host, found in (("node1", digest), ("node2", "sha256:" + "0" * 64)):

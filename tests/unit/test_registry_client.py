@@ -110,7 +110,7 @@ def test_login(fake: FakeRegistry, tmp_path: Path, bearer: bool) -> None:
     for user, password in (("lab", "wrong-wrong"), (None, None)):
         with pytest.raises(Unauthorized) as caught:
             client(fake, tmp_path, username=user, password=password).resolve(REPO, TAG)
-        assert "xingrin_registry_password" in str(caught.value)
+        assert "registry_password" in str(caught.value)
         assert "wrong-wrong" not in str(caught.value)
 
 
@@ -145,7 +145,7 @@ def test_wrong_certificate(fake: FakeRegistry, tmp_path: Path) -> None:
         path = tmp_path / "bad.crt"
         if text:
             path.write_text(text)
-        with pytest.raises(Refused, match=r"xingrin_registry_ca: .*bad\.crt"):
+        with pytest.raises(Refused, match=r"registry_ca: .*bad\.crt"):
             client(fake, tmp_path, ca=str(path))
 
 
