@@ -16,3 +16,6 @@ hosts: list[str | tuple[str, dict[str, Any]]] = [
 #     ("scan-node1.example.net", {"ssh_user": "deploy", "xingrin_node_address": "10.0.0.21"}),
 #     ("scan-node2.example.net", {"ssh_user": "deploy", "xingrin_node_address": "10.0.0.22"}),
 # ]
+
+# InfraCore. Variables: docs/reference/variables.md.
+# infracore = [("infra1.example.net", {"ssh_user": "deploy"})]

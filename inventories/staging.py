@@ -9,3 +9,6 @@ hosts: list[str | tuple[str, dict[str, Any]]] = [
 # XingRin: one server, and the nodes its tasks run on. See docs/how-to/xingrin.md.
 # xingrin = [("scan-staging.example.net", {"ssh_user": "deploy"})]
 # workers = [("scan-node-staging.example.net", {"ssh_user": "deploy"})]
+
+# InfraCore. Variables: docs/reference/variables.md.
+# infracore = [("infra-staging.example.net", {"ssh_user": "deploy"})]

@@ -22,3 +22,17 @@ portal_server_name = "relay-staging.example.net"
 # xingrin_registry_ca = "tls/registry-ca.crt"
 # xingrin_allow = ["192.0.2.0/24"]
 # xingrin_admin_password = "env:XINGRIN_ADMIN_PASSWORD"
+
+# InfraCore: five services and their files, on the hosts of the group infracore.
+# infracore_version = "v1.0.0"
+# infracore_artifact = git(  # from stackpin.config.sources import git
+#     "https://git.example.net/infra-core",
+#     "{version}",
+#     build=["make release"],
+#     outputs=["bin", "ui/dist"],
+# )
+# infracore_server_name = "infra-staging.example.net"
+# infracore_tls = {"certificate": "tls/infra.crt", "key": "file:~/.secrets/infra.key"}
+# infracore_jwt_secret = "env:INFRACORE_JWT_SECRET"
+# infracore_config = {"console": {"cors": {"enabled": True, "origins": ["https://infra-staging.example.net"]}}}
+# infracore_expose = ["console"]
