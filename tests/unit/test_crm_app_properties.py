@@ -13,7 +13,6 @@ from stackpin.lab.apps.crm.app import checks
 from stackpin.lab.apps.crm.app.app import App
 from stackpin.lab.apps.crm.app.auth import Authenticator
 from stackpin.lab.apps.crm.app.context import Context
-from stackpin.lab.apps.crm.app.http import HttpError, Request
 from stackpin.lab.apps.crm.app.metrics import Metrics
 from stackpin.lab.apps.crm.app.migrations import migrate, steps_of
 from stackpin.lab.apps.crm.app.packs import PackRepository
@@ -28,6 +27,7 @@ from stackpin.lab.apps.crm.app.settings import (
     parse_listen,
 )
 from stackpin.lab.apps.crm.app.store import Database
+from stackpin.lab.apps.serving.http import HttpError, Request
 
 few = settings(max_examples=60, deadline=None)
 json_values = st.recursive(

@@ -2,9 +2,9 @@
 
 import sqlite3
 
+from ...serving.http import HttpError, Request, Response
 from .auth import Identity, refuse_cross_site
 from .context import Context
-from .http import HttpError, Request, Response
 
 
 def healthz(context: Context, _request: Request) -> Response:

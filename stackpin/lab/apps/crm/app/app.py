@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from ...serving.http import HttpError, Request, Response
 from . import admin, drafts, hosts, imports
 from .context import Context, log
-from .http import HttpError, Request, Response
 
 Handler = Callable[..., Response]
 

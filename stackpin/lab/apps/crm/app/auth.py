@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
-from .http import HttpError, Request
+from ...serving.http import HttpError, Request
 from .settings import Settings
 from .store import Database, now
 

@@ -4,9 +4,9 @@ import json
 import sqlite3
 from typing import Any
 
+from ...serving.http import HttpError, Request, Response
 from . import checks
 from .context import Context
-from .http import HttpError, Request, Response
 from .store import now
 
 _COLUMNS = "id, pack_id, provider_id, manifest, status, created_at, updated_at"

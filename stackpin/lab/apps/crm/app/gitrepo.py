@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from .http import HttpError
+from ...serving.http import HttpError
 
 LOCK_SECONDS = 15.0
 GIT_SECONDS = 30.0

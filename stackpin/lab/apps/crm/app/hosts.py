@@ -3,9 +3,9 @@
 import sqlite3
 from typing import Any
 
+from ...serving.http import HttpError, Request, Response
 from . import checks
 from .context import Context
-from .http import HttpError, Request, Response
 from .releases import HOST_LABELS
 from .store import now
 

@@ -9,9 +9,9 @@ import json
 import sqlite3
 from typing import Any
 
+from ...serving.http import HttpError, Request, Response
 from . import checks, hosts
 from .context import Context
-from .http import HttpError, Request, Response
 from .store import now
 
 Json = dict[str, Any]

@@ -6,10 +6,10 @@ import sqlite3
 import sys
 import threading
 
+from ...serving.httpd import Server, listen
 from .app import App
 from .auth import Authenticator
 from .context import Context, log
-from .httpd import Server, listen
 from .metrics import Metrics
 from .migrations import MigrationError, migrate, steps_of
 from .packs import PackRepository

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...serving.http import HttpError
 from .checks import is_web_url, slug
 from .gitrepo import GitRepository
-from .http import HttpError
 
 FIRST_VERSION = "0.1.0"
 _VERSION = re.compile(r"(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})", re.ASCII)

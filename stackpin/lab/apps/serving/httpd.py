@@ -150,7 +150,8 @@ class Server:
         keep = keep and not self._stopping
         response.headers = {**self._headers, **response.headers}
         head_only = request is not None and request.method == "HEAD"
-        sock.sendall(response.encode(head_only=head_only, close=not keep))
+        for piece in response.pieces(head_only=head_only, close=not keep):
+            sock.sendall(piece)
         if not keep:
             _linger(sock)
         return keep

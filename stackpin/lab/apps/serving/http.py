@@ -1,6 +1,7 @@
 """HTTP messages: reading a request strictly, writing a response in one piece."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
@@ -31,6 +32,7 @@ class Request:
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     keep_alive: bool = True
+    version: str = "HTTP/1.1"
 
     @property
     def path(self) -> str:
@@ -83,6 +85,10 @@ class Response:
         response.headers.update(error.headers)
         return response
 
+    def pieces(self, *, head_only: bool, close: bool) -> Iterator[bytes]:
+        """Give what is sent, in order; a response that is not held as a whole has many pieces."""
+        yield self.encode(head_only=head_only, close=close)
+
     def encode(self, *, head_only: bool, close: bool) -> bytes:
         """Return the whole message, always with its length: no reader has to guess an end."""
         phrase = HTTPStatus(self.status).phrase
@@ -102,7 +108,7 @@ def read_head(first_line: bytes, reader: BinaryIO) -> Request:
         raise HttpError(400, "this is not an HTTP/1.1 request")
     if not words[1].startswith("/"):
         raise HttpError(400, "the request target must be a path")
-    request = Request(words[0], words[1], _read_headers(reader))
+    request = Request(words[0], words[1], _read_headers(reader), version=words[2])
     options = request.headers.get("connection", "").lower()
     if words[2] == "HTTP/1.0":
         request.keep_alive = "keep-alive" in options
