@@ -40,6 +40,7 @@ browser:
 
 artifacts: setup
 	@$(BIN)/python -m stackpin.lab.apps.crm.build --out artifacts/crm
+	@$(BIN)/python -m stackpin.lab.apps.infracore.build --out artifacts/infracore
 
 # --- checks -----------------------------------------------------------------------------------
 # Side by side, each printed whole when it ends: linters, types and the unit tests in two halves.

@@ -93,18 +93,24 @@ def up(
 
 
 @lab.command(epilog=_example("stackpin lab registry --push all", "stackpin lab registry"))
-@click.option("--push", multiple=True, metavar="TAG", help="Push this version's images, or `all`.")
+@click.option(
+    "--push",
+    multiple=True,
+    metavar="WHICH",
+    help="Push `all`, a product (`xingrin`, `infracore`), or a version (`v1.1.0` of XingRin, "
+    "`infracore:v1.1.0`).",
+)
 @reporting
 def registry(out: Output, push: tuple[str, ...]) -> None:
     """Have a private registry running on the lab's host `registry`.
 
-    TLS by the lab's own authority, a login, and with --push the lab's images of XingRin: built
-    here without Docker the first time, then cached.
+    TLS by the lab's own authority, a login, and with --push the lab's images of XingRin and
+    InfraCore: built here without Docker the first time, then cached.
     """
     with _progress() as one:
         there = one.registry
         there.start()
-        pushed = there.push(None if "all" in push else push) if push else {}
+        pushed = there.push(push) if push else {}
     password = "python -m stackpin.lab.secret registry-password"  # noqa: S105 - a command
     out.document(
         {

@@ -30,7 +30,7 @@ def act(story: Story, lab: Lab) -> None:
     for host in lab.fleet(NODES):
         lab.reset(host.name)
     lab.registry.start()
-    lab.registry.push(None)
+    lab.registry.push(["xingrin"])
     with put_back(PINS, LOCK):
         LOCK.unlink(missing_ok=True)
         _tell(story, lab)

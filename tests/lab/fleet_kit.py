@@ -45,7 +45,7 @@ class Fleet(Project):
         """Start the hosts and a registry that has every image; nothing is deployed."""
         lab.fleet(nodes)
         lab.registry.start()
-        lab.registry.push(None)
+        lab.registry.push(["xingrin"])
         fleet = cls.make(lab, lab.host("server"), folder)
         fleet.nodes = tuple(host.name for host in lab.hosts if host.name.startswith("node"))
         return fleet

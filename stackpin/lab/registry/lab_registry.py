@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stackpin.errors import Refused, StackpinError
-from stackpin.lab.registry.model import BuiltImage
+from stackpin.errors import StackpinError
+from stackpin.lab.registry.catalogue import choose
 from stackpin.lab.registry.push import Pusher
 from stackpin.lab.registry.service import PORT, RESTART, SERVICE, configure, wait
 from stackpin.lab.registry.tls import Authority, Pair, write_private
@@ -23,8 +23,6 @@ HOST = "registry"
 NAMESPACE = "yyhuni"
 USER = "lab"
 SECRET = "registry-password"  # noqa: S105 - the name of the secret
-ALWAYS = frozenset({"postgres", "redis"})
-"""Images with versions of their own, which every version of the application needs."""
 
 
 class LabRegistry:
@@ -111,29 +109,14 @@ class LabRegistry:
         self.lab.run(HOST, f"systemctl enable --quiet {SERVICE} && {{ {start}; }}")
         wait(f"{self.lab.host(HOST).address}:{port}", self.ca, login)
 
-    def push(self, tags: Sequence[str] | None = None) -> dict[str, str]:
-        """Build what is not cached and push the images of these tags (None: all).
+    def push(self, words: Sequence[str] = ("all",)) -> dict[str, str]:
+        """Push the images that `words` name (`catalogue.choose`); built here if not cached.
 
         Returns digest by reference (`10.0.0.5:5000/yyhuni/xingrin-server:v1.1.0`). Refused for a
-        tag that no image has.
+        word that names nothing.
         """
-        return self.pusher.push(self.images(tags), self.lab.report)
-
-    def images(self, tags: Sequence[str] | None = None) -> list[BuiltImage]:
-        """Choose from the lab's own images; those of the databases always belong."""
-        # Here, because most uses of a lab build no image.
-        from stackpin.lab.apps.xingrin.images import build  # noqa: PLC0415
-
-        built = build(self.lab.paths.cache, self.lab.report)
-        known = {tag for name, tag in built if name not in ALWAYS}
-        if unknown := sorted(set(tags or ()) - known):
-            there = ", ".join(sorted(known))
-            raise Refused(f"no lab image has the tag {', '.join(unknown)}; there are {there}")
-        return [
-            image
-            for (name, tag), image in sorted(built.items())
-            if name in ALWAYS or tags is None or tag in tags
-        ]
+        images = choose(words, self.lab.paths.cache, self.lab.report)
+        return self.pusher.push(images, self.lab.report)
 
     def move_tag(self, name: str, tag: str) -> str:
         """Push other content under a tag that is there; returns the new digest."""

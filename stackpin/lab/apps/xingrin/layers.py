@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stackpin.lab.registry.model import Layer, digest_of
 
-__all__ = ["File", "files_layer", "pack", "tree_layer"]
+__all__ = ["File", "Folder", "files_layer", "pack", "tree_layer"]
 
 LEVEL = 1
 """gzip's fastest: these layers travel over a bridge, not over a country."""
@@ -24,6 +24,14 @@ class File:
 
     def __init__(self, content: str | bytes, mode: int = 0o644) -> None:
         self.content = content.encode() if isinstance(content, str) else content
+        self.mode = mode
+
+
+class Folder:
+    """A directory of a layer held in memory that belongs to another than root."""
+
+    def __init__(self, owner: int, mode: int = 0o755) -> None:
+        self.owner = owner
         self.mode = mode
 
 
@@ -45,7 +53,7 @@ def tree_layer(root: Path, out: Path, keep: Callable[[str], bool], packaged_befo
     return Layer(out, digest.name, diff.name, out.stat().st_size)
 
 
-def files_layer(folder: Path, files: Mapping[str, File]) -> Layer:
+def files_layer(folder: Path, files: Mapping[str, File | Folder]) -> Layer:
     """Pack `files` (path in the image without leading slash -> file) into `folder`.
 
     The layer's file is named by its content: an existing one is used as it is.
@@ -62,19 +70,20 @@ def files_layer(folder: Path, files: Mapping[str, File]) -> Layer:
     return Layer(out, digest_of(content), diff_id, len(content))
 
 
-def pack(files: Mapping[str, File]) -> bytes:
-    """Return the tar of `files` with the directories above them; everything belongs to root."""
+def pack(files: Mapping[str, File | Folder]) -> bytes:
+    """Return the tar of `files` with the directories above them, which belong to root."""
     folders = {str(above) for name in files for above in Path(name).parents} - {"."}
     buffer = io.BytesIO()
     with tarfile.open(mode="w", fileobj=buffer, format=tarfile.GNU_FORMAT) as bundle:
         for name in sorted(folders | set(files)):
             entry = tarfile.TarInfo(name)
-            if name in files:
-                file = files[name]
-                entry.mode, entry.size = file.mode, len(file.content)
+            file = files.get(name, Folder(0))
+            entry.mode = file.mode
+            if isinstance(file, File):
+                entry.size = len(file.content)
                 bundle.addfile(entry, io.BytesIO(file.content))
             else:
-                entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+                entry.type, entry.uid, entry.gid = tarfile.DIRTYPE, file.owner, file.owner
                 bundle.addfile(entry)
     return buffer.getvalue()
 

@@ -1,0 +1,1 @@
+"""The five services of the reference InfraCore. Standard library only."""
