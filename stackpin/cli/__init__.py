@@ -50,6 +50,7 @@ COMMANDS: dict[str, Entry] = {
     "prune": _entry("prune", "Remove old releases."),
     "uninstall": _entry("uninstall", "Remove a stack from its hosts."),
     "evidence": _entry("evidence", "Show and verify the record of a deployment."),
+    "notify": _entry("notify", "Show who is told of runs and drift, and send a test message."),
     "workers": _entry("workers", "The nodes of the XingRin fleet: list, add, remove, watch."),
     "completion": _entry("completion", "Print shell completion."),
     "lab": _entry("lab", "Real hosts on this machine, for trials and tests."),

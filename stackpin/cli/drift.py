@@ -16,6 +16,8 @@ from stackpin.errors import StackpinError
 if TYPE_CHECKING:
     from stackpin.drift.report import DriftReport, HostDrift
 
+_MOST = 30  # lines of a message
+
 
 @click.command()
 @click.option("--junit", metavar="FILE", help="Also write a JUnit XML report to FILE.")
@@ -49,7 +51,28 @@ def drift(out: Output, target: Target, junit: str | None, prometheus: str | None
     for name, host in report.hosts.items():
         _show(out, name, host)
     _conclude(out, target, report)
+    _tell(out, target, report)
     return report.exit_code
+
+
+def _tell(out: Output, target: Target, report: DriftReport) -> None:
+    """Send word of drift, and of hosts that could not be checked."""
+    from stackpin.care.messages import messenger
+
+    drifted = [name for name, host in report.hosts.items() if host.drifted]
+    unchecked = [name for name, host in report.hosts.items() if host.error]
+    if not drifted and not unchecked:
+        return
+    teller = messenger(target.inventory, target.data)
+    what = f"{target.stack} on {report.inventory}"
+    told = [f"drift: {', '.join(drifted)}"] if drifted else []
+    told += [f"not checked: {', '.join(unchecked)}"] if unchecked else []
+    ops = [f"{name}: {op.name}" for name in drifted for op in report.hosts[name].pending]
+    found = [f"{name}: {one.message}" for name in drifted for one in report.hosts[name].findings]
+    title = f"drift of {what}" if drifted else f"drift of {what} could not be checked"
+    teller.send("drift" if drifted else "failure", title, "\n".join([*told, *ops, *found][:_MOST]))
+    for problem in teller.finish():
+        out.note(f"stackpin: {problem}")
 
 
 def _show(out: Output, name: str, host: HostDrift) -> None:

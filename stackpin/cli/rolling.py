@@ -24,8 +24,8 @@ Asked = dict[str, Any]
 def rolling(body: Body) -> Callable[..., None]:
     """Give a command the options of a rollout; called as body(out, target, asked, **its_own).
 
-    `asked` holds yes, batches, max_failures, on_failure, wait_lock (seconds), reason, rehearse and
-    evidence.
+    `asked` holds yes, batches, max_failures, on_failure, wait_lock (seconds), reason, rehearse,
+    evidence and metrics_file.
     """
 
     @click.option("--batch", default="1,100%", show_default=True, help="Batch sizes in turn.")
@@ -40,6 +40,7 @@ def rolling(body: Body) -> Callable[..., None]:
     @click.option("--reason", default="", help="Why, for the journal and the lock.")
     @click.option("--no-rehearsal", is_flag=True, help="Do not try on a copy of the data first.")
     @click.option("--evidence", default="evidence", help="Where records go.", show_default=True)
+    @click.option("--metrics-file", metavar="FILE", help="Also write figures as Prometheus text.")
     @assume_yes
     @functools.wraps(body)
     def with_options(
@@ -53,6 +54,7 @@ def rolling(body: Body) -> Callable[..., None]:
         reason: str,
         no_rehearsal: bool,
         evidence: str,
+        metrics_file: str | None,
         yes: bool,
         **options: object,
     ) -> int | None:
@@ -67,6 +69,7 @@ def rolling(body: Body) -> Callable[..., None]:
             "reason": reason,
             "rehearse": False if no_rehearsal else None,
             "evidence": Path(evidence),
+            "metrics_file": metrics_file,
         }
         return body(out, target, asked, **options)
 

@@ -11,10 +11,11 @@ from stackpin.config.checks import BaseCheck, Where
 from stackpin.config.hoststack import HostStack
 from stackpin.config.needs import Endpoint, Kernel, OnFailure, Recommended
 from stackpin.config.packages import PackageSpec
-from stackpin.config.types import Listener, Model, Port, SecretRef
+from stackpin.config.types import Listener, LocalPath, Model, Port, SecretRef
 
 INTERNAL = frozenset({"driver", "lock_token"})  # of Shared: set by the command, not by people
 Resolve = Callable[[SecretRef], SecretStr]
+Told = Literal["start", "success", "failure", "drift"]
 
 
 class Shared(Model):
@@ -48,6 +49,21 @@ class Shared(Model):
         description="Addresses the hosts must reach, each `host:port` or a URL, and whether one "
         "out of reach stops a deploy (`fail`) or not (`warn`).",
         examples=[{"db.example.net:5432": "fail", "https://mirror.example.net/": "warn"}],
+    )
+    notify: list[SecretRef] = Field(
+        default_factory=list,
+        description="Apprise addresses that are told of runs and drift, each a secret reference.",
+        examples=[["env:STACKPIN_NOTIFY_URL"]],
+    )
+    notify_on: list[Told] = Field(
+        default=["success", "failure", "drift"],
+        description="What they are told of; a rollback is a failure.",
+    )
+    metrics_file: LocalPath | None = Field(
+        default=None,
+        description="Where the figures of the last run go as Prometheus text, on your machine; "
+        "{inventory} and {stack} are replaced.",
+        examples=["/var/lib/node_exporter/stackpin-{stack}.prom"],
     )
     driver: Literal["operator"] | None = Field(
         default=None, description="Set by the stackpin command itself; leave it out of group data."

@@ -52,6 +52,20 @@ def load(
     return settings
 
 
+def load_shared(
+    data: Mapping[str, object], host: str, sources: Mapping[str, str] | None = None
+) -> Shared:
+    """Make the settings of the tool itself (stackpin_*) for one host. Raises ConfigProblems."""
+    where = _Where(host, sources or {})
+    own = _own(data, "stackpin_")
+    problems = _unknown(own, frozenset(Shared.model_fields), "stackpin_", where)
+    known = {key: value for key, value in own.items() if key in Shared.model_fields}
+    shared = _validated(Shared, "stackpin_", known, False, where, problems)
+    if problems or shared is None:
+        raise ConfigProblems(problems)
+    return shared
+
+
 class _Where:
     """Where variables came from, and so where a missing one belongs."""
 

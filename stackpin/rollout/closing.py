@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ from stackpin.rollout.inverse import document
 from stackpin.rollout.model import Roll, Run
 from stackpin.rollout.verifying import verify_host
 
-__all__ = ["evidence", "exit_code", "unlock"]
+__all__ = ["code_of", "evidence", "exit_code", "outcome_of", "part_code", "unlock"]
 
 # Which of two exit codes tells more.
 WEIGHT = (0, 2, 3, 1, 4, 5)
@@ -61,7 +62,7 @@ def _record(run: Run, part: str, rolls: list[Roll]) -> Path:
     wanted = next((roll.wanted for roll in rolls if roll.wanted), None)
     artifact = next((own[part] for own in run.artifacts.values() if part in own), None)
     images = next((own[part] for own in run.images.values() if part in own), None)
-    code = max((roll.code for roll in rolls), key=WEIGHT.index) or _code_of(run.raised)
+    code = part_code(run, rolls)
     record = collect(
         inventory=Path(run.request.inventory).stem,
         stack=part,
@@ -69,7 +70,7 @@ def _record(run: Run, part: str, rolls: list[Roll]) -> Path:
         run=run.id,
         who=run.who,
         command=run.request.command,
-        outcome=_outcome(rolls),
+        outcome=outcome_of(rolls),
         exit_code=code,
         started=run.started,
         finished=datetime.now(UTC),
@@ -98,9 +99,9 @@ def _with_report(run: Run, record: Record) -> Record:
         return record
 
 
-def _outcome(rolls: list[Roll]) -> str:
+def outcome_of(rolls: Sequence[Roll]) -> str:
     """Return the worst outcome of the hosts worked on."""
-    there = [roll for roll in rolls if roll.outcome != "unreachable"]
+    there = [roll for roll in rolls if roll.outcome != "unreachable"] or rolls
     return max(there, key=lambda roll: WEIGHT.index(roll.code)).outcome
 
 
@@ -108,7 +109,17 @@ def _described(artifact: LocalArtifact) -> Artifact:
     return Artifact(artifact.shown, artifact.sha256, artifact.size)
 
 
-def _code_of(raised: BaseException | None) -> int:
+def part_code(run: Run, rolls: Sequence[Roll]) -> int:
+    """Return the exit code of one part, `rolls`; never 0 for a run that broke."""
+    return max((roll.code for roll in rolls), key=WEIGHT.index, default=0) or _raised(run.raised)
+
+
+def code_of(run: Run) -> int:
+    """Return the exit code of the whole run, also when it broke."""
+    return part_code(run, run.rolls)
+
+
+def _raised(raised: BaseException | None) -> int:
     """Return the exit code of a run that `raised`, 0 for none."""
     if raised is None:
         return 0

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from stackpin.artifacts import Artifact
     from stackpin.engine.plan import Plan
     from stackpin.engine.session import Session
+    from stackpin.notify import Messenger
     from stackpin.rollout.heartbeats import Watch
     from stackpin.rollout.lease import Lease
 
@@ -34,7 +35,8 @@ class Request:
     `batches` are sizes in turn ("1", "25%"), the last repeating; `max_failures` hosts may fail
     before the run stops; `wait_lock` in seconds; `to` is the release or version a rollback goes
     to; `rehearse` None means as the stack is configured, and so does `on_failure`: what becomes of
-    hosts that serve the new release already when the run stops.
+    hosts that serve the new release already when the run stops. `metrics_file` is where figures go,
+    None for what the inventory says.
     """
 
     command: str
@@ -51,6 +53,7 @@ class Request:
     reason: str = ""
     rehearse: bool | None = None
     evidence: Path = Path("evidence")
+    metrics_file: str | None = None
     hooks: Path = Path("hooks")
 
 
@@ -155,6 +158,7 @@ class Run:
     evidence: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     watches: dict[str, Watch] = field(default_factory=dict)
+    messenger: Messenger | None = None
     backed_up: set[tuple[str, str]] = field(default_factory=set)  # host and part, in this run
     inverse: list[dict[str, Any]] = field(default_factory=list)  # see rollout.inverse
     stopped: bool = False

@@ -13,6 +13,7 @@ from stackpin.rollout.model import Run
 from stackpin.rollout.opening import OPENING
 from stackpin.rollout.rolling import roll_out
 from stackpin.rollout.stages import ROLLING
+from stackpin.rollout.telling import began, ended
 from stackpin.rollout.verifying import verify_roll
 
 __all__ = ["STAGES", "perform"]
@@ -35,6 +36,7 @@ def perform(run: Run, opening: Sequence[Step] = OPENING) -> int:
             for step in opening:
                 step_through(run, step)
             run.approved = True
+            began(run)
             with interruptible():
                 if all(roll.outcome in {"in-sync", "unreachable"} for roll in run.rolls):
                     _verify_in_sync(run)
@@ -44,9 +46,11 @@ def perform(run: Run, opening: Sequence[Step] = OPENING) -> int:
             run.raised = error
             with shielded():
                 _close(run)
+                ended(run)
             raise
         with shielded():
             _close(run)
+            ended(run)
     return exit_code(run)
 
 
