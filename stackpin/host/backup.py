@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stackpin.host import disk, journal, snapshot
+from stackpin.host import disk, journal, members, snapshot
 from stackpin.host.errors import HostError, failed, refused
 from stackpin.host.mutex import flock, state_dir
 from stackpin.host.progress import say
@@ -24,7 +24,7 @@ _TAG = re.compile(r"^[A-Za-z0-9._=:+-]{1,100}$")
 
 
 def backup(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
-    """Store database, settings and the configured paths; then apply retention.
+    """Store database, settings, the configured paths and a keeper's releases in use; then forget.
 
     payload: {release: id or null (the live one), reason, tags: [text], who}. Safe under write
     load: every row acknowledged before the call is in it. Returns {id, snapshot, repository,
@@ -49,6 +49,7 @@ def backup(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
         try:
             meta = snapshot.build(stack, staging, reason=reason, release=payload.get("release"))
             also = [stack.at(path) for path in (stack.backup or {}).get("paths") or []]
+            also += members.in_use(stack)
             present = [path for path in also if path.exists()]
             named = [f"release={meta['release'] or 'none'}", f"reason={reason[:80]}", *tags]
             say(f"backup of {stack.name} to {repository.location}")

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from stackpin.host import journal, pointer, releases, runs, slots
+from stackpin.host import journal, members, pointer, releases, runs, slots
 from stackpin.host.disk import sync_dir
 from stackpin.host.errors import HostError
 from stackpin.host.stack import SLOTS, Stack
@@ -25,7 +25,8 @@ def prune(
     """Remove all but the newest `keep` releases -> {removed: [id], kept: [{id, why}]}.
 
     Never removed: the live one, the last good one, pinned ones (by id or version), what a slot
-    is linked to, and what an open run comes from or goes to. Call under the mutex.
+    is linked to, what a release of a member names, and what an open run comes from or goes to.
+    Call under the mutex.
     """
     needed = _needed(stack, (*stack.pinned, *pinned))
     removed: list[str] = []
@@ -51,7 +52,7 @@ def prune(
 
 def _needed(stack: Stack, pinned: tuple[str, ...]) -> dict[str, str]:
     live = pointer.live_release(stack)
-    needed: dict[str, str] = dict.fromkeys(pinned, "pinned")
+    needed: dict[str, str] = {**members.needed_trees(stack), **dict.fromkeys(pinned, "pinned")}
     if not stack.is_static:
         needed.update({str(slots.linked(stack, slot)): f"in slot {slot}" for slot in SLOTS})
     run = runs.load(stack)

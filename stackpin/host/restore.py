@@ -12,23 +12,22 @@ from pathlib import Path
 from typing import Any
 
 from stackpin.host import (
+    data_users,
     disk,
     journal,
+    members,
     pointer,
     restore_postgres,
     room,
     runs,
     snapshot,
     sqlite_db,
-    units,
 )
 from stackpin.host.backup import backup, fetched
 from stackpin.host.errors import HostError, broken, failed, gate_failed, refused
-from stackpin.host.mutex import mutex
 from stackpin.host.progress import say
 from stackpin.host.restic import Repository
-from stackpin.host.stack import SLOTS, Stack
-from stackpin.host.waiting import Target, wait_healthy, wait_ready
+from stackpin.host.stack import Stack
 
 __all__ = ["COMMANDS", "restore"]
 
@@ -64,14 +63,14 @@ def restore(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
         _allowed(stack, payload, view)
         if stack.postgres:
             restore_postgres.require_room(stack)
-            with mutex(stack):
+            with data_users.held(stack):
                 _allowed(stack, payload, view)
                 return {**view, **restore_postgres.perform(stack, directory, view, payload)}
         # Now, while the service still runs: what is put back, and the safety backup's copy.
         database, source = stack.at(str(stack.database)), directory / snapshot.DATABASE
         need = source.stat().st_size + room.database_bytes(database)
         room.require(database.parent, need, "the restored database and a copy of the present one")
-        with mutex(stack):
+        with data_users.held(stack):
             _allowed(stack, payload, view)
             return {**view, **_perform(stack, source, view, payload)}
 
@@ -119,12 +118,13 @@ def _allowed(stack: Stack, payload: dict[str, Any], view: dict[str, Any]) -> Non
             f"stack {stack.name} is not in maintenance; clients would write into a database that "
             "is about to be replaced: `stackpin maintenance on` first"
         )
-    run = runs.load(stack)
-    if not runs.ended(run) or runs.load_pending(stack) is not None:
-        raise refused(
-            f"stack {stack.name}: run {(run or {}).get('run')} is not finished; finish or abort it "
-            "before a restore"
-        )
+    for one in (stack, *members.installed(stack)):
+        run = runs.load(one)
+        if not runs.ended(run) or runs.load_pending(one) is not None:
+            raise refused(
+                f"stack {one.name}: run {(run or {}).get('run')} is not finished; finish or abort "
+                "it before a restore"
+            )
 
 
 def _perform(
@@ -132,15 +132,15 @@ def _perform(
 ) -> dict[str, Any]:
     started = time.monotonic()
     say(f"stopping {stack.name}")
-    units.stop(stack, *SLOTS)
     database = stack.at(str(stack.database))
     aside: Path | None = None
     try:
+        data_users.stop(stack)
         sound = _is_sound(database)
         reason = f"before restore of {view['id']}"
         safety = backup(stack, {"reason": reason, "who": payload.get("who")}) if sound else None
         aside = _replace(database, source, sound=sound)
-        gate = _serve(stack)
+        gate = data_users.serve(stack)
     except HostError as problem:
         raise _put_back(stack, database, aside, problem) from problem
     except OSError as problem:
@@ -218,32 +218,11 @@ def _drop_wal(database: Path) -> None:
         database.with_name(database.name + end).unlink(missing_ok=True)
 
 
-def _serve(stack: Stack) -> dict[str, Any] | None:
-    """Start the live slot and wait until it is healthy; None when nothing was ever live."""
-    release, slot = pointer.live_release(stack), pointer.live_slot(stack)
-    if release is None or slot is None:
-        return None
-    began = time.time()
-    units.start(stack, slot)
-    target = Target(stack, slot, release, since=began)
-    wait_ready(target, "restore", stack.start_timeout, lambda: None)
-    healthy = wait_healthy(
-        target,
-        "restore",
-        where={"slot"},
-        min_healthy=0.0,
-        timeout=stack.gate.timeout,
-        still=lambda: None,
-    )
-    found: dict[str, Any] = healthy["gate"]
-    return found
-
-
 def _put_back(stack: Stack, database: Path, aside: Path | None, problem: HostError) -> HostError:
     """Return to the database before the restore; make the error that tells how it ended."""
     say(f"restore failed, putting the previous database back: {problem.message}")
     try:
-        units.stop(stack, *SLOTS)
+        data_users.stop(stack)
         if aside is not None:
             _drop_wal(database)
             for end in ("-wal", "-shm"):
@@ -253,7 +232,7 @@ def _put_back(stack: Stack, database: Path, aside: Path | None, problem: HostErr
                     )
             aside.rename(database)
             disk.sync_dir(database.parent)
-        _serve(stack)
+        data_users.serve(stack)
     except (HostError, OSError) as worse:
         return broken(
             f"restore of {stack.name} failed ({problem.message}) and the previous database does "

@@ -2,7 +2,7 @@
 
 A snapshot directory has meta.json, database.sqlite or database.dump (when the stack has a database
 of that kind), stack.json, slots/, releases.jsonl, env_files/ and release/ (what the live release
-has but its program).
+has but its program), and the same of each member below members/<stack>/.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from stackpin.host import disk, pointer, postgres, room, sqlite_db
+from stackpin.host import disk, members, pointer, postgres, room, sqlite_db
 from stackpin.host.clock import now_text
 from stackpin.host.errors import HostError, failed
 from stackpin.host.scratch import scratch
@@ -138,6 +138,9 @@ def _settings(stack: Stack, live: str | None) -> list[tuple[Path, str]]:
         names = ("env", "unit", "container.json", "compose.yml", "release.json")
         found += [(stack.release_dir(live) / name, f"release/{name}") for name in names]
     found += [(stack.at(path), f"env_files/{Path(path).name}") for path in stack.env_files]
+    for member in members.installed(stack):
+        of_it = _settings(member, pointer.live_release(member))
+        found += [(source, f"members/{member.name}/{name}") for source, name in of_it]
     return found
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stackpin.host import (
+    members,
     nginx,
     pointer,
     postgres,
@@ -200,7 +201,7 @@ def _others(stack: Stack) -> list[str]:
 def _last_backup(stack: Stack, payload: dict[str, Any]) -> str | None:
     if not payload.get("keep_backups", True) or not stack.installed:
         return None
-    if not (_has_database_file(stack) or _has_postgres(stack)):
+    if not (_has_database_file(stack) or _has_postgres(stack)) or members.has_keeper(stack):
         return None
     made = backup(stack, {"reason": "before uninstall", "who": payload.get("who")})
     return str(made["id"])

@@ -177,8 +177,8 @@ def swap(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
             raise HostError("gate", "check healthz: got status 500")
         return {"passed": True}
 
-    monkeypatch.setattr(restore.units, "stop", lambda *a: seen["calls"].append("stop"))
-    monkeypatch.setattr(restore, "_serve", serve)
+    monkeypatch.setattr(restore.data_users, "stop", lambda *a: seen["calls"].append("stop"))
+    monkeypatch.setattr(restore.data_users, "serve", serve)
     monkeypatch.setattr(restore, "backup", lambda *a: {"id": "5afe5afe"})
     seen["source"] = source
     seen["view"] = {"id": "12345678", "time": "t", "release_now": RELEASE}
