@@ -12,13 +12,17 @@ from stackpin.cli.output import Output
 
 __all__ = ["preflight"]
 
+COLUMNS = ("name", "measured", "expected", "remedy")
+
 
 @click.command()
 @target
 def preflight(out: Output, target: Target) -> int:
     """Ask the hosts of INVENTORY whether a deploy of STACK could work; nothing is changed.
 
-    Disk, memory, ports, the publish repository, nginx's opinion on the site, and more.
+    One line a question, with what was found and what is expected: resources, programs and their
+    versions, network, clocks, ports, configuration, what is deployed already. Exit code 3 when
+    one fails; a `warn` does not.
 
     \b
     Example:
@@ -43,12 +47,12 @@ def preflight(out: Output, target: Target) -> int:
     for message in away.values():
         out.note(f"not asked: {message}")
     rows = [
-        [host, part, _mark(item), item["name"], item["measured"], item["remedy"]]
+        [host, part, _mark(item), *(item[key] for key in COLUMNS)]
         for host, parts in found.items()
         for part, items in parts.items()
         for item in items
     ]
-    out.table(["host", "stack", "", "item", "found", "what to do"], rows)
+    out.table(["host", "stack", "", "item", "found", "expected", "what to do"], rows)
     complain(found)
     return Exit.CHANGES if away else Exit.OK
 

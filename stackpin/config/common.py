@@ -133,7 +133,7 @@ class StackSettings(Model):
 
     def configuration(self) -> str:
         """Say in a few words what was validated: a line of preflight."""
-        return f"{len(self.model_fields_set - self.also.keys())} variables set, all valid"
+        return f"{len(self.model_fields_set - self.also.keys())} variable(s) set, all valid"
 
     def host_stack(self, resolve: Resolve | None = None) -> HostStack:
         """Say what the host is told; without `resolve` secrets of a backup repository stay out."""

@@ -164,6 +164,10 @@ class InfracoreBase(StackSettings, InfracoreFields):
             "gate": self.gate,
         }
 
+    def configuration(self) -> str:
+        """Say what was validated: the variables, and the product's own file as a whole."""
+        return f"{super().configuration()}; configs/{self.config_name}.yaml valid"
+
     def needs(self, artifact_bytes: int = 0) -> dict[str, Any]:
         """Say what the host must offer to any part, as the host's `preflight` reads it."""
         programs = ["nginx", "restic", *(["docker", "compose"] if self.mode == "compose" else [])]

@@ -23,7 +23,7 @@ VERSIONS = {
 }
 """Program -> the oldest version that the stacks' releases are run with."""
 
-_MOST = ("disk_mb", "memory_mb", "cpus")
+_MOST = ("disk_mb", "memory_mb", "memory_total_mb", "cpus")
 _SUM = ("artifact_bytes", "image_bytes")
 _ALL = ("paths", "commands", "databases", "endpoints", "registries")
 

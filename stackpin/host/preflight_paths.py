@@ -13,9 +13,10 @@ from stackpin.host import sqlite_db, system
 from stackpin.host.errors import HostError
 from stackpin.host.stack import Stack
 
-__all__ = ["Answer", "database", "repository", "traversable", "writable"]
+__all__ = ["WRITTEN", "Answer", "database", "repository", "traversable", "writable"]
 
 Answer = tuple[bool, str, str, str]
+WRITTEN = ("/etc/stackpin", "/usr/local/lib/stackpin", "/var/lib/stackpin", "/var/backups")
 
 
 def writable(path: Path) -> Answer:

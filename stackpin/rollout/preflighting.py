@@ -13,6 +13,7 @@ from operations import nginx, portal_content, ports
 from stackpin.artifacts import Artifact
 from stackpin.config.common import StackSettings
 from stackpin.config.crm import CrmSettings
+from stackpin.config.needs import merged
 from stackpin.config.portal import PortalSettings
 from stackpin.config.upstream import CrmUpstream
 from stackpin.config.xingrin import XingrinBase
@@ -23,9 +24,11 @@ from stackpin.health.trust import served_certificate
 from stackpin.rollout.pulling import registry
 from stackpin.secrets import resolver
 
-__all__ = ["Preflight", "ask_hosts", "complain"]
+__all__ = ["HOST", "Preflight", "ask_hosts", "complain"]
 
 TIMEOUT = 120.0
+HOST = "host"
+"""Stands among a host's stacks for the host itself; no stack has this name."""
 Preflight = dict[str, dict[str, list[dict[str, Any]]]]
 
 
@@ -34,24 +37,32 @@ def ask_hosts(
     settings: Mapping[str, Mapping[str, StackSettings]],
     artifacts: Mapping[str, Mapping[str, Artifact]],
 ) -> Preflight:
-    """Return the items of the host's `preflight` by host and stack part.
+    """Return the items of the host's `preflight` by host and stack part, under HOST its own.
 
     Each item is {name, ok, severity: fail|warn, measured, expected, remedy}.
     """
 
     def one(host: str) -> dict[str, list[dict[str, Any]]]:
-        found: dict[str, list[dict[str, Any]]] = {}
-        for part, own in settings[host].items():
-            artifact = artifacts.get(host, {}).get(part)
-            needs = own.needs(artifact.size if artifact else 0)
+        found: dict[str, list[dict[str, Any]]] = {HOST: []}
+        parts = settings[host]
+        sizes = {part: artifact.size for part, artifact in artifacts.get(host, {}).items()}
+        needs = {part: own.needs(sizes.get(part, 0)) for part, own in parts.items()}
+        # What concerns the host is asked once, with the first part: six parts are one host.
+        shared = merged([*(own.shared.needs() for own in parts.values()), *needs.values()])
+        for part, own in parts.items():
+            wanted = {**needs[part], **shared, "own": list(parts), "now": time.time()}
             if isinstance(own, XingrinBase):
-                needs |= own.secret_needs(resolver(own, host))
-                needs["registry"] = {key: registry(own, host)[key] for key in ("host", "ca")}
-            payload = {"needs": {**needs, "now": time.time()}}
+                wanted |= own.secret_needs(resolver(own, host))
+                wanted["registry"] = {key: registry(own, host)[key] for key in ("host", "ca")}
+            payload = {"needs": wanted, "system": not found[HOST]}
             answer = session.call(host, "preflight", part, payload, timeout=TIMEOUT)
-            found[part] = [dict(item) for item in answer["items"]]
+            found[part] = [_configuration(own)]
+            for item in answer["items"]:
+                found[HOST if item["scope"] == "host" else part].append(
+                    {key: value for key, value in item.items() if key != "scope"}
+                )
             if isinstance(own, PortalSettings):
-                found[part] += _nginx(session, host, own, found[part])
+                found[part] += _nginx(session, host, own, found[HOST])
             if isinstance(own, XingrinBase):
                 _soften(session, host, part, found[part])
         for part, own in settings[host].items():
@@ -120,10 +131,17 @@ def _portal(session: Session, host: str, settings: StackSettings) -> list[dict[s
     return []
 
 
-def _item(name: str, measured: str, expected: str, remedy: str) -> dict[str, Any]:
+def _configuration(settings: StackSettings) -> dict[str, Any]:
+    """Tell what was validated here; a mistake in it was refused before any host was asked."""
+    return _item("configuration", settings.configuration(), "every variable valid", ok=True)
+
+
+def _item(
+    name: str, measured: str, expected: str, remedy: str = "", *, ok: bool = False
+) -> dict[str, Any]:
     return {
         "name": name,
-        "ok": False,
+        "ok": ok,
         "severity": "fail",
         "measured": measured,
         "expected": expected,
@@ -140,14 +158,7 @@ def _nginx(
     root = Path.cwd()
     tls = portal_content.tls_files(settings, resolver(settings, host), root)
     files, links = portal_content.site(settings, tls, root)
-    item = {
-        "name": "nginx site",
-        "ok": True,
-        "severity": "fail",
-        "measured": "accepted by nginx -t",
-        "expected": "accepted by nginx -t",
-        "remedy": "",
-    }
+    item = _item("nginx site", "accepted by nginx -t", "accepted by nginx -t", ok=True)
     if not _certificate_there(session, host):
         # Before the first deploy the site names a certificate that is not there yet; nginx
         # would refuse it for that alone.

@@ -131,6 +131,25 @@ def test_disk_too_small(kit: Kit) -> None:
     refused(kit.deploy(crm_min_disk_mb=90_000_000), "disk", "expected 9000000")
 
 
+def test_preflight_tells_every_question_and_changes_nothing(kit: Kit) -> None:
+    """The items of a host that cannot take it; the fixture compares what is on its disk."""
+    wanted = {
+        "stackpin_min_cpus": 4096,
+        "stackpin_min_kernel": "99.0.0",
+        "crm_min_memory_mb": 10**9,
+    }
+    endpoints = {"127.0.0.1:1": "fail", "[::1]:1": "warn"}
+    ran = kit.stackpin("preflight", "crm", "--json", stackpin_endpoints=endpoints, **wanted)
+    refused(ran, "cpus", "kernel", "memory", "reach 127.0.0.1:1")
+    found = ran.json["hosts"][kit.host.name]
+    failed = {i["name"] for i in found["host"] if not i["ok"] and i["severity"] == "fail"}
+    assert failed == {"cpus", "kernel", "memory", "reach 127.0.0.1:1"}
+    for item in [*found["host"], *found["crm"]]:
+        assert item["measured"] and item["expected"], item
+        assert item["ok"] or item["remedy"], item
+    refused(kit.deploy(**wanted), "cpus", "kernel", "memory")
+
+
 def test_wrong_ssh_key(kit: Kit, tmp_path: Path) -> None:
     key = tmp_path / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)

@@ -66,7 +66,8 @@ def test_needs_of_all_parts_are_asked_once() -> None:
         "endpoints": [endpoint], "cpus": 2,
     }  # fmt: skip
     assert merged([one, two]) == {
-        "disk_mb": 100, "memory_mb": 80, "cpus": 2, "artifact_bytes": 7, "image_bytes": 0,
+        "disk_mb": 100, "memory_mb": 80, "memory_total_mb": 0, "cpus": 2,
+        "artifact_bytes": 7, "image_bytes": 0,
         "paths": ["/opt", "/srv"], "commands": [], "databases": ["/d"], "endpoints": [endpoint],
         "registries": [], "docker": True, "kernel": "5.10",
         "versions": {"git": "2.25", "docker": "20.10"}, "recommended": {"cpus": 4},

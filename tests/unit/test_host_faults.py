@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from stackpin.host import journal, preflight, room, runs, snapshot
+from stackpin.host import journal, preflight, preflight_resources, room, runs, snapshot
 from stackpin.host.errors import HostError
 from stackpin.host.stack import Stack
 from tests.unit.host_core_fakes import Host, outcome
@@ -141,7 +141,7 @@ def test_no_copy_of_the_database_without_room_for_it(
 
 def test_preflight_counts_the_database_twice(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     stack = host.install()
-    monkeypatch.setattr(preflight, "free", lambda _path: (250, None))
+    monkeypatch.setattr(preflight_resources, "free", lambda _path: (250, None))
 
     def disk() -> bool:
         needs = {"disk_mb": 100, "paths": [str(host.root)], "database": stack.database}

@@ -107,6 +107,35 @@ def test_preflight(
     assert str(error.value).count("crm_ports:") == 1
 
 
+def test_questions_about_a_host_are_asked_with_its_first_part_only() -> None:
+    asked: list[tuple[str, dict[str, Any]]] = []
+    item = {"ok": True, "severity": "fail", "measured": "", "expected": "", "remedy": ""}
+
+    def call(_host: str, command: str, part: str, payload: Any = None, **_: Any) -> dict[str, Any]:
+        if command == "state":
+            return {"installed": False}
+        asked.append((part, payload))
+        scopes = ["host", "part"] if payload["system"] else ["part"]
+        return {"items": [{**item, "name": f"{part} {s}", "scope": s} for s in scopes]}
+
+    session: Any = Session({"installed": False})
+    session.call = call
+    portal = load(PortalSettings, "portal_", {"portal_server_name": "x.example.net"}, "a")
+    found = ask_hosts(session, {"a": {"portal": portal, "crm": crm(OLD)}}, {})["a"]
+    assert {part: [one["name"] for one in items] for part, items in found.items()} == {
+        "host": ["portal host"],
+        "portal": ["configuration", "portal part"],
+        "crm": ["configuration", "crm part"],
+    }
+    assert "scope" not in found["host"][0]
+    assert found["crm"][0]["measured"].endswith("variable(s) set, all valid")
+    (_, first), (_, second) = asked
+    assert (first["system"], second["system"]) == (True, False)
+    needs = first["needs"]
+    assert needs["memory_mb"] == 128 and set(needs["versions"]) == {"nginx", "git", "restic"}
+    assert needs["own"] == ["portal", "crm"] and needs["ports"] == [80, 443]
+
+
 def test_the_host_tells_ports_and_no_secret_beside_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
