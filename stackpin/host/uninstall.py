@@ -28,7 +28,7 @@ from stackpin.host.errors import HostError, refused
 from stackpin.host.progress import say
 from stackpin.host.restic import Repository
 from stackpin.host.stack import SLOTS, Stack
-from stackpin.host.uninstall_paths import around, removable
+from stackpin.host.uninstall_paths import around, in_volume, removable
 
 __all__ = ["COMMANDS"]
 
@@ -60,8 +60,8 @@ def uninstall(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
 
     payload: {keep_backups, expect: sha256 of the list, who}. A last backup is made first when
     backups are kept and the stack has a database. Returns {removed: [item], kept: [item],
-    final_backup: id or null}. Raises HostError(refused): the list is another one now, or a run is
-    open; HostError(error) with detail {left: [{path|unit|user, problem}]}.
+    final_backup: id or null}. Raises HostError(refused): the list is another one now, a run is
+    open, or members need it; HostError(error) with detail {left: [{path|unit|user, problem}]}.
     """
     listed = uninstall_list(stack, payload)
     if payload.get("expect") != listed["sha256"]:
@@ -72,6 +72,12 @@ def uninstall(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
         )
     if stack.installed and not runs.ended(runs.load(stack)):
         raise refused(f"uninstall of {stack.name}: a run is open; finish or abort it first")
+    left_behind = [member.name for member in members.installed(stack)]
+    if left_behind:
+        raise refused(
+            f"uninstall of {stack.name}: {', '.join(left_behind)} need its data and files; "
+            "uninstall them first"
+        )
     final = _last_backup(stack, payload)
     removed: list[Item] = []
     left: list[Item] = []
@@ -152,6 +158,9 @@ def _keep(stack: Stack, keep_backups: bool) -> list[Item]:
     if stack.repo_root and stack.at(stack.repo_root).exists():
         path = str(stack.at(stack.repo_root))
         found.append({"path": path, "why": "the publish repository is yours"})
+    data = stack.at(stack.data)
+    if stack.installed and in_volume(data) and data.exists():
+        found.append({"path": str(data), "why": "data in a volume of docker"})
     repository = Repository(stack)
     if not keep_backups:
         if repository.local is None:
@@ -180,7 +189,8 @@ def _user(stack: Stack) -> list[Item]:
         and Path(account.pw_shell).name in {"nologin", "false"}
         and group.gr_name == stack.user
     )
-    if not made_for_it or any(_may_use(other, stack.user) for other in _others(stack)):
+    others = set(_others(stack)) - set(stack.members)  # those go before
+    if not made_for_it or any(_may_use(other, stack.user) for other in others):
         return []
     return [{"user": stack.user, "why": "service account of the stack"}]
 

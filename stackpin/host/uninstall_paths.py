@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stackpin.host.stack import host_root
 
-__all__ = ["around", "removable"]
+__all__ = ["around", "in_volume", "removable"]
 
 # A setting that names one of these is a mistake; the whole host must not pay for it.
 _NEVER = frozenset(
@@ -28,7 +28,14 @@ def removable(path: Path) -> bool:
     parts = inner.parts
     if len(parts) < 2 or ".." in parts or str(inner) in _NEVER:
         return False
-    return not (parts[0] == "home" and len(parts) < 3)  # /home/somebody
+    if parts[0] == "home" and len(parts) < 3:  # /home/somebody
+        return False
+    return not in_volume(path)
+
+
+def in_volume(path: Path) -> bool:
+    """Tell whether a path is docker's to remove: a volume, with data in it."""
+    return path.is_relative_to(host_root() / "var/lib/docker")
 
 
 def around(path: Path, kept: Sequence[Path]) -> list[Path]:

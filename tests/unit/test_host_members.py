@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import grp
 import json
+import pwd
 import shutil
 import sqlite3
 from contextlib import closing
@@ -224,10 +226,35 @@ def test_a_keepers_drift_and_removal(keeper: Stack, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(
         uninstall, "backup", lambda stack, _: made.append(stack.name) or {"id": "b"}
     )
-    for name in ("infra-snap", FILES):
+    listed = main.perform("uninstall-list", FILES, {})
+    with pytest.raises(HostError, match="infra-snap, infra-console need its data"):
+        main.perform("uninstall", FILES, {"expect": listed["sha256"]})
+    for name in ("infra-snap", "infra-console", FILES):
+        if name == FILES:
+            for member in members.installed(keeper):
+                member.settings_file.unlink()
         listed = main.perform("uninstall-list", name, {})
         paths = [item["path"] for item in listed["remove"] if "path" in item]
         assert not [path for path in paths if DATABASE.rpartition("/")[0] + "/" in path + "/"]
         monkeypatch.setattr(uninstall, "_remove", lambda _item: None)
         main.perform("uninstall", name, {"expect": listed["sha256"]})
     assert made == [FILES]  # whose backup is the members', too
+
+
+def test_the_account_goes_with_the_keeper_and_a_volume_stays(
+    keeper: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = pwd.struct_passwd(("infra", "x", 990, 990, "", "/nonexistent", "/usr/sbin/nologin"))
+    monkeypatch.setattr(pwd, "getpwnam", lambda _: entry)
+    monkeypatch.setattr(grp, "getgrgid", lambda _: grp.struct_group(("infra", "x", 990, [])))
+    volume = "/var/lib/docker/volumes/infra_data/_data"
+    keeper.at(volume).mkdir(parents=True)
+    put(keeper.settings_file, json.dumps(KEEPER | {"user": "infra", "data": volume}))
+    for name in ("infra-snap", "infra-console"):
+        put(Stack.load(name).settings_file, json.dumps({"user": "infra"}))
+    listed = main.perform("uninstall-list", FILES, {})
+    assert {"user": "infra", "why": "service account of the stack"} in listed["remove"]
+    assert str(keeper.at(volume)) in [item["path"] for item in listed["keep"]]
+    assert str(keeper.at(volume)) not in [item.get("path") for item in listed["remove"]]
+    member = main.perform("uninstall-list", "infra-snap", {})
+    assert not [item for item in member["remove"] if "user" in item]
