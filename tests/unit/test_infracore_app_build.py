@@ -14,7 +14,7 @@ from infracore_kit import CACHE
 from stackpin.errors import Refused
 from stackpin.lab.apps.infracore import images
 from stackpin.lab.apps.infracore.app.main import SERVICES
-from stackpin.lab.apps.infracore.build import ALL, build, build_ui
+from stackpin.lab.apps.infracore.build import build, build_ui
 from stackpin.lab.apps.infracore.node import tools
 from stackpin.lab.apps.infracore.source import BUILD, OUTPUTS, write_repo
 from stackpin.lab.apps.xingrin.layers import File, files_layer
@@ -157,4 +157,7 @@ def test_words_choose_what_is_pushed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     }.items():
         with pytest.raises(Refused, match=told):
             chosen(word)
-    assert "v1.4.0" in ALL
+    assert {catalogue.namespace_of(name) for name in ("infracore-gate", "redis")} == {
+        "infracore",
+        "yyhuni",
+    }

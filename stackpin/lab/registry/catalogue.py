@@ -7,9 +7,11 @@ from stackpin.errors import Refused
 from stackpin.lab.commands import Report
 from stackpin.lab.registry.model import BuiltImage
 
-__all__ = ["choose"]
+__all__ = ["NAMESPACES", "choose", "namespace_of"]
 
 Images = dict[tuple[str, str], BuiltImage]
+NAMESPACES = {"xingrin": "yyhuni", "infracore": "infracore"}
+"""Product -> the folder of its images in the lab's registry."""
 ALWAYS = frozenset({"postgres", "redis"})
 """Images with versions of their own, which every version of XingRin needs."""
 
@@ -28,6 +30,11 @@ def choose(words: Sequence[str], cache: Path, report: Report) -> list[BuiltImage
     for product, tags in wanted.items():
         chosen |= _of_product(product, tags, PRODUCTS[product](cache, report))
     return [image for _, image in sorted(chosen.items())]
+
+
+def namespace_of(name: str) -> str:
+    """Return the folder of the image `name`; the databases' are beside XingRin's."""
+    return NAMESPACES["infracore" if name.startswith("infracore-") else "xingrin"]
 
 
 def _parts(word: str) -> list[tuple[str, str]]:

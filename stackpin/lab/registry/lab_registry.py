@@ -4,11 +4,14 @@ import base64
 import json
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stackpin.errors import StackpinError
-from stackpin.lab.registry.catalogue import choose
+from stackpin.lab.registry.catalogue import NAMESPACES, choose, namespace_of
+from stackpin.lab.registry.model import BuiltImage
 from stackpin.lab.registry.push import Pusher
 from stackpin.lab.registry.service import PORT, RESTART, SERVICE, configure, wait
 from stackpin.lab.registry.tls import Authority, Pair, write_private
@@ -17,10 +20,9 @@ from stackpin.lab.secret import secret
 if TYPE_CHECKING:
     from stackpin.lab.hosts import Lab
 
-__all__ = ["HOST", "NAMESPACE", "LabRegistry"]
+__all__ = ["HOST", "LabRegistry"]
 
 HOST = "registry"
-NAMESPACE = "yyhuni"
 USER = "lab"
 SECRET = "registry-password"  # noqa: S105 - the name of the secret
 
@@ -59,8 +61,8 @@ class LabRegistry:
 
     @property
     def namespace(self) -> str:
-        """First part of every repository's name."""
-        return NAMESPACE
+        """First part of the names of XingRin's repositories."""
+        return NAMESPACES["xingrin"]
 
     @property
     def root(self) -> Path:
@@ -70,7 +72,7 @@ class LabRegistry:
 
     @property
     def pusher(self) -> Pusher:
-        """Pushes to this registry."""
+        """Pushes XingRin's images to this registry."""
         return Pusher(self.address, self.ca, self.username, self.password, self.namespace)
 
     def start(self) -> None:
@@ -115,12 +117,20 @@ class LabRegistry:
         Returns digest by reference (`10.0.0.5:5000/yyhuni/xingrin-server:v1.1.0`). Refused for a
         word that names nothing.
         """
-        images = choose(words, self.lab.paths.cache, self.lab.report)
-        return self.pusher.push(images, self.lab.report)
+        pushed: dict[str, str] = {}
+        for namespace, some in groupby(self.images(words), lambda image: namespace_of(image.name)):
+            pusher = replace(self.pusher, namespace=namespace)
+            pushed |= pusher.push(some, self.lab.report)
+        return pushed
+
+    def images(self, words: Sequence[str]) -> list[BuiltImage]:
+        """Choose from the lab's own images, by name; see `push`."""
+        return choose(words, self.lab.paths.cache, self.lab.report)
 
     def move_tag(self, name: str, tag: str) -> str:
         """Push other content under a tag that is there; returns the new digest."""
-        return self.pusher.move_tag(name, tag, uuid.uuid4().hex)
+        pusher = replace(self.pusher, namespace=namespace_of(name))
+        return pusher.move_tag(name, tag, uuid.uuid4().hex)
 
     def trust(self, *hosts: str) -> None:
         """Let Docker on these hosts pull without a deploy: the authority and a login file.

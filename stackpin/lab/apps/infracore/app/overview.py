@@ -22,7 +22,9 @@ def overview(settings: Settings) -> list[dict[str, str]]:
         "probe": (settings.probe_port, "/health"),
         "snap": (settings.snap_port, "/health"),
     }
-    return [{"name": name, **_ask(*where)} for name, where in asked.items()]
+    found = [{"name": name, **_ask(*where)} for name, where in asked.items()]
+    found[0]["version"] = ""  # what came through the gate is the console's
+    return found
 
 
 def _ask(port: int, path: str) -> dict[str, str]:
