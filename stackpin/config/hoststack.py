@@ -193,7 +193,7 @@ class HostStack(Model):
     web_user: UserName = "www-data"
     gate: Gate = Field(default_factory=Gate)
     checks: list[dict[str, JsonValue]] = Field(default_factory=list)
-    listeners: Listeners = Field(default_factory=Listeners)
+    listeners: Listeners | None = Field(default_factory=Listeners)  # None: another part judges
     backup: Backup | None = None
     static: Static | None = None
     env_files: list[AbsPath] = Field(default_factory=list)  # made on the host; releases override

@@ -188,6 +188,7 @@ class InfracoreService(InfracoreBase):
             overlap=self.overlaps(self.service),
             rehearsal=self.rehearsal,
             checks=[check.as_json() for check in self.checks() if check.where != "public"],
+            listeners=None,  # those of the whole host are told to the files part
             env_files=[SECRETS],
             compose=compose if self.mode == "compose" else None,
         )

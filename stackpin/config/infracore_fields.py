@@ -76,10 +76,9 @@ class InfracoreFields(AddedFields, RegistryFields, RolloutFields):
         "new starts, and the service itself listens on its public port.",
         examples=[{"orchestrator": False}],
     )
-    expose: list[Literal["console", "probe", "snap"]] = Field(
+    expose: list[Literal["console", "orchestrator", "probe", "snap"]] = Field(
         default_factory=list,
-        description="Services whose public port is open to other machines. Gate's always is; the "
-        "orchestrator, and what does not overlap, listen where the product makes them.",
+        description="Services whose public port other machines may reach; gate's always is open.",
         examples=[["console"]],
     )
     required: list[Service] = Field(

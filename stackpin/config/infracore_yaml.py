@@ -172,9 +172,9 @@ class ProductConfig(_Section):
     @model_validator(mode="after")
     def _writable(self) -> Self:
         try:
-            _json(self.model_dump())
+            json.dumps(self.model_dump(), ensure_ascii=False, allow_nan=False).encode()
         except ValueError:
-            raise invalid("finite numbers", "YAML has no others.") from None
+            raise invalid("finite numbers and whole characters", "YAML has no others.") from None
         return self
 
 
@@ -209,4 +209,4 @@ def _lines(mapping: Mapping[str, Any], indent: str) -> list[str]:
 def _json(value: object) -> str:
     # JSON escapes what is beyond 16 bits in two halves, which YAML does not put together.
     plain = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    return re.sub(r"[^ -~]", lambda found: f"\\U{ord(found[0]):08x}", plain)
+    return re.sub(r"[^ -~\U00010000-\U0010ffff]", lambda found: f"\\u{ord(found[0]):04x}", plain)
