@@ -78,9 +78,9 @@ class InfracoreBase(StackSettings, InfracoreFields):
         """Yield every port some process listens on, with the variable that says so."""
         for service in SERVICES:
             yield f"infracore_ports[{service!r}]", self.public_port(service)
-            slots = self.slot_ports(service)
+            slots: SlotPorts = getattr(self.slots, service)
             named = {"rehearsal": slots.rehearsal}
-            if isinstance(slots, SlotPorts):
+            if self.overlaps(service):
                 named |= {"blue": slots.blue, "green": slots.green}
             for slot, port in named.items():
                 yield f"infracore_slots[{service!r}][{slot!r}]", port
