@@ -37,7 +37,6 @@ infracore_recommended = {"cpus": 1, "memory_mb": 1024, "disk_mb": 1024}
 # Read in mode compose only: containers from the lab's own registry.
 infracore_lock_file = "inventories/infra.lock.toml"
 infracore_registry = _address
-infracore_namespace = _registry.namespace
 infracore_registry_ca = _ca
 infracore_registry_username = _registry.username
 infracore_registry_password = (

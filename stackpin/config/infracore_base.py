@@ -14,6 +14,7 @@ from stackpin.config.hoststack import SharedPort, SlotPorts
 from stackpin.config.infracore_env import OWN
 from stackpin.config.infracore_fields import InfracoreFields
 from stackpin.config.infracore_types import DATA, METRICS, SERVICES, Service
+from stackpin.config.mirrors import PROFILES
 from stackpin.config.needs import VERSIONS
 from stackpin.config.problems import invalid
 
@@ -29,6 +30,18 @@ class InfracoreBase(StackSettings, InfracoreFields):
     prefix: ClassVar[str] = "infracore_"
     own_env: ClassVar[dict[str, str]] = OWN
     hidden: ClassVar[frozenset[str]] = frozenset({"env", "secret_env", "backup_env"})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _mirrored(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """Let the one choice of mirrors reach docker and the build, unless these have their own."""
+        choice, artifact = data.get("mirrors", "none"), data.get("artifact")
+        if isinstance(artifact, dict) and artifact.get("kind") == "git":
+            data = {**data, "artifact": {"mirrors": choice, **artifact}}
+        own = choice if isinstance(choice, dict) else {}
+        profile = PROFILES.get(choice) if isinstance(choice, str) else None
+        docker = profile.docker if profile else own.get("docker")
+        return {"registry_mirrors": [docker], **data} if docker else data
 
     @field_validator("extra_checks")
     @classmethod

@@ -111,8 +111,8 @@ class InfracoreFields(AddedFields, RegistryFields, RolloutFields):
     )
     mirrors: MirrorChoice = Field(
         default="none",
-        description='Mirrors the host installs packages and pulls images from: "none", "cn" or '
-        "URLs of your own.",
+        description='Where builds and docker download from: "none", "cn" or URLs of your own. '
+        "`git(..., mirrors=)` and infracore_registry_mirrors go before it.",
         examples=[{"docker": "https://mirror.example.org"}],
     )
     listeners_allowed: list[Listener] = Field(

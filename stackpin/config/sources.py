@@ -248,11 +248,11 @@ def git(  # noqa: PLR0917 - in the order they are thought of
     outputs: Sequence[str] = (),
     submodules: bool = True,
     env: Mapping[str, str] | None = None,
-    mirrors: str | Mapping[str, str] = "none",
+    mirrors: str | Mapping[str, str] | None = None,
     build_host: str | None = None,
 ) -> dict[str, Any]:
-    """Build a commit and take what the build made."""
-    return {
+    """Build a commit and take what the build made. Without `mirrors` the stack's own are used."""
+    made = {
         "kind": "git",
         "repo": repo,
         "ref": ref,
@@ -260,9 +260,9 @@ def git(  # noqa: PLR0917 - in the order they are thought of
         "outputs": list(outputs),
         "submodules": submodules,
         "env": dict(env or {}),
-        "mirrors": mirrors,
         "build_host": build_host,
     }
+    return made if mirrors is None else {**made, "mirrors": mirrors}
 
 
 def image(

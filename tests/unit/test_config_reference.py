@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from stackpin.config.crm import CrmSettings
+from stackpin.config.infracore import InfracoreGate
 from stackpin.config.load import load
 from stackpin.config.portal import PortalSettings
 from stackpin.config.reference import render
@@ -16,7 +17,10 @@ def test_page_is_current():
     assert PAGE.read_text() == render(), "python -m stackpin.config.reference > " + str(PAGE)
 
 
-@pytest.mark.parametrize(("model", "prefix"), [(CrmSettings, "crm_"), (PortalSettings, "portal_")])
+@pytest.mark.parametrize(
+    ("model", "prefix"),
+    [(CrmSettings, "crm_"), (PortalSettings, "portal_"), (InfracoreGate, "infracore_")],
+)
 def test_every_variable_has_a_meaning_and_an_example_that_loads(model, prefix):
     data = {}
     for name, info in model.model_fields.items():

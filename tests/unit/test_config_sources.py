@@ -103,3 +103,19 @@ def test_mirrors_reach_go_and_npm() -> None:
     assert mirrors("none").build_env() == {}
     own = files(mirrors={"docker": "https://mirror.example.org/"}).mirrors
     assert own == Mirrors(docker="https://mirror.example.org")
+
+
+def test_one_choice_reaches_docker_and_the_build() -> None:
+    made = files(mirrors="cn", artifact=git("r", outputs=["bin"]))
+    assert isinstance(made.artifact, GitSource) and made.artifact.mirrors == "cn"
+    assert made.registry_mirrors == [PROFILES["cn"].docker]
+    other = files(
+        mirrors={"docker": "https://a.example", "npm": "https://b.example"},
+        registry_mirrors=["https://c.example"],
+        artifact=git("r", outputs=["bin"], mirrors="none"),
+    )
+    assert isinstance(other.artifact, GitSource) and other.artifact.mirrors == "none"
+    assert other.registry_mirrors == ["https://c.example"]
+    assert files().registry_mirrors == []
+    with pytest.raises(ConfigProblems, match="infracore_mirrors"):
+        files(mirrors=["https://a.example"])
