@@ -32,7 +32,9 @@ class _Orchestrator:
                 "SELECT instance FROM nodes WHERE name = ?", (self._node,)
             ).fetchone()
             connection.execute(
-                "INSERT OR REPLACE INTO nodes VALUES (?, ?, ?)", (self._node, self._instance, now())
+                "INSERT INTO nodes VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
+                "instance = excluded.instance, last_heartbeat = excluded.last_heartbeat",
+                (self._node, self._instance, now()),
             )
         if self._known and row and row["instance"] != self._instance:
             log(f"warning: another orchestrator ({row['instance']}) acts for {self._node}")
