@@ -30,7 +30,9 @@ STACK = crm_content.STACK
 with refusals.refusing():
     settings = load(CrmSettings, "crm_", refusals.variables(), host.name)
     resolve = resolver(settings, host.name)
-    release, artifact = crm_content.release(settings, resolve, Path(state.cwd or "."))
+    release, artifact = crm_content.release(
+        settings, resolve, Path(state.cwd or "."), refusals.builds_nothing(state.inventory)
+    )
 refusals.require_service_account("crm_user", settings.user)
 refusals.require_repository(
     "crm_repo_root", settings.repo_root, settings.user, settings.repo_create

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
 
 from facts.stacks import PROGRAM
@@ -69,12 +70,15 @@ def entries(settings: CrmSettings, resolve: Resolve) -> list[Directory | File | 
     ]
 
 
-def release(settings: CrmSettings, resolve: Resolve, root: Path) -> tuple[Release, Path]:
+def release(
+    settings: CrmSettings, resolve: Resolve, root: Path, production: Collection[str] = ()
+) -> tuple[Release, Path]:
     """Return the pinned release and the local path of its artifact, looked up below `root`.
 
-    Raises Refused when the artifact is missing or is not the one meant.
+    It is built where its source says so, on none of the hosts `production`. Raises Refused when
+    the artifact is missing or is not the one meant.
     """
-    artifact = Artifact.locate(settings, root)
+    artifact = Artifact.locate(settings, root, production=production)
     environment = {**settings.environment(resolve), "STACKPIN_VERSION": settings.version}
     made = Release.make(
         settings.version,

@@ -6,11 +6,12 @@ A refusal must not wait for an operation, because the ones before it would have 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
 from pyinfra.api.exceptions import DeployError
+from pyinfra.api.host import Host
 from pyinfra.context import host
 
 from facts.accounts import Account
@@ -26,6 +27,13 @@ from stackpin.errors import Refused, StackpinError
 
 class DeployRefused(DeployError, Refused):  # noqa: N818 - reads as what happened
     """Raised while deploy files are read: pyinfra ends the run before its first operation."""
+
+
+def builds_nothing(inventory: Iterable[Host]) -> set[str]:
+    """Return names and addresses of all hosts of an inventory: no artifact is built on them."""
+    return {
+        str(name) for one in inventory for name in (one.name, one.data.get("ssh_hostname")) if name
+    }
 
 
 @contextmanager

@@ -31,7 +31,9 @@ def check(out: Output, target: Target) -> None:
 
     out.document({"inventory": target.inventory, "stack": target.stack, "problems": []})
     try:
-        checked = check_inventory(target.inventory, stack(target.stack), target.limit, target.data)
+        checked = check_inventory(
+            target.inventory, stack(target.stack), target.limit, target.data, progress=out.note
+        )
     except ConfigProblems as error:
         problems = [vars(problem) for problem in error.problems]
         others = [{"found": text} for text in getattr(error, "others", ())]

@@ -41,7 +41,9 @@ def plan(out: Output, target: Target, file: Path | None, full: bool) -> int:
     from stackpin.rollout.preflighting import ask_hosts, complain  # noqa: PLC0415
 
     chosen = stack(target.stack)
-    checked = check_inventory(target.inventory, chosen, target.limit, target.data)
+    checked = check_inventory(
+        target.inventory, chosen, target.limit, target.data, progress=out.note
+    )
     files = {part.name: part.deploys for part in chosen.components()}
     places = {host: tuple(parts) for host, parts in checked.settings.items()}
     with open_session(

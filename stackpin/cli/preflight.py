@@ -35,7 +35,9 @@ def preflight(out: Output, target: Target) -> int:
     from stackpin.rollout.preflighting import ask_hosts, complain  # noqa: PLC0415
 
     chosen = stack(target.stack)
-    checked = check_inventory(target.inventory, chosen, target.limit, target.data)
+    checked = check_inventory(
+        target.inventory, chosen, target.limit, target.data, progress=out.note
+    )
     places = {host: tuple(parts) for host, parts in checked.settings.items()}
     partial = chosen.tolerates_unreachable
     with open_session(

@@ -11,6 +11,7 @@ from stackpin.config.checks import BaseCheck, Where
 from stackpin.config.hoststack import HostStack
 from stackpin.config.needs import Endpoint, Kernel, OnFailure, Recommended
 from stackpin.config.packages import PackageSpec
+from stackpin.config.sources import Source
 from stackpin.config.types import Listener, LocalPath, Model, Port, SecretRef
 
 INTERNAL = frozenset({"driver", "lock_token"})  # of Shared: set by the command, not by people
@@ -146,6 +147,10 @@ class StackSettings(Model):
     def secrets(self) -> list[SecretUse]:
         """Every secret the settings refer to."""
         raise NotImplementedError
+
+    def source(self) -> Source | None:
+        """Where the artifact comes from; None for a stack that has none."""
+        return None
 
     def secret_needs(self, resolve: Resolve) -> dict[str, Any]:  # noqa: ARG002
         """Say what `preflight` must know beside `needs` and what is secret: never shown."""

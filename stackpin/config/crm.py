@@ -17,6 +17,7 @@ from stackpin.config.fields import AddedFields, RolloutFields
 from stackpin.config.hoststack import Backup, HostStack, Listeners
 from stackpin.config.needs import VERSIONS
 from stackpin.config.problems import invalid
+from stackpin.config.sources import FileSource, Source
 from stackpin.config.types import (
     AbsPath,
     Duration,
@@ -51,14 +52,16 @@ class CrmSettings(StackSettings, AddedFields, RolloutFields, CrmUpstream):
         description="The release to run: the pin. `stackpin update` bumps it in place.",
         examples=["v1.0.0"],
     )
-    artifact: LocalPath = Field(
+    artifact: LocalPath | Source = Field(
         default="artifacts/crm/crm-{version}.pyz",
-        description="The executable, relative to the repository; {version} is the pin.",
+        description="The executable, relative to the repository, or a source that has it as its "
+        "one output; {version} is the pin.",
         examples=["artifacts/crm/server-{version}"],
     )
     artifact_sha256: Sha256 | None = Field(
         default=None,
-        description="SHA-256 of the artifact. None: SHA256SUMS beside it must list it.",
+        description="SHA-256 of an artifact that is a path. None: SHA256SUMS beside it must "
+        "list it.",
         examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
     )
     admin_token: SecretRef = Field(
@@ -107,9 +110,16 @@ class CrmSettings(StackSettings, AddedFields, RolloutFields, CrmUpstream):
 
     @field_validator("artifact")
     @classmethod
-    def _template(cls, value: str) -> str:
-        if re.search(r"[{}]", value.replace("{version}", "")):
+    def _template(cls, value: str | Source) -> str | Source:
+        if isinstance(value, str) and re.search(r"[{}]", value.replace("{version}", "")):
             raise invalid("no placeholder but {version}", "Remove the other braces.")
+        return value
+
+    @field_validator("artifact_sha256")
+    @classmethod
+    def _of_a_path(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value and not isinstance(info.data.get("artifact", ""), str):
+            raise invalid("no digest beside a source", "Write it into crm_artifact as sha256=.")
         return value
 
     @field_validator("admin_username")
@@ -130,9 +140,11 @@ class CrmSettings(StackSettings, AddedFields, RolloutFields, CrmUpstream):
         """The live SQLite database on the host."""
         return "/var/lib/crm/data/crm.db"
 
-    def artifact_path(self) -> str:
-        """Path of the pinned artifact, relative to the repository unless absolute."""
-        return self.artifact.replace("{version}", self.version)
+    def source(self) -> Source:
+        """Where the executable comes from."""
+        if isinstance(self.artifact, str):
+            return FileSource(path=self.artifact, sha256=self.artifact_sha256)
+        return self.artifact
 
     def environment(self, resolve: Resolve) -> dict[str, str]:
         """Environment of the release, the same for every slot. Secrets in clear: never log it."""

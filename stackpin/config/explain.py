@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
+SOURCE_KINDS = frozenset({"file", "url", "git", "image"})
+_BRANCH = r"[\[(]|^(TlsFiles|SecretRef|Mirrors)$|^constrained-"
 SHOWN = 80  # characters of a found value
 _HIDING = {"headers", "jwt"}  # entries with a secret in them, or with one where none belongs
 
@@ -59,7 +61,8 @@ def explain(
         remedy = str(context.get("remedy") or at)
         return Told(variable, _found(model, error, hidden), str(context["expected"]), remedy)
     if kind == "missing":
-        return Told(variable, "nothing", "a value" if field else "settings", at)
+        remedy = at if len(location) == 1 else "Add it in {file}."
+        return Told(variable, "nothing", "a value" if field else "settings", remedy)
     if kind == "extra_forbidden":
         names = ", ".join(_names(model, location))
         expected = f"one of {names}" if names else "no such entry"
@@ -73,6 +76,7 @@ def explain(
 def relevant(errors: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Drop errors of a union's other branch: whoever wrote a mapping did not mean a word."""
     branch = {"literal_error": dict, "model_type": str, "model_attributes_type": str}
+    branch |= {"string_type": dict, "dict_type": str}
     listed = list(errors)
     fields = [error["loc"][0] if error["loc"] else "" for error in listed]
     return [
@@ -122,9 +126,10 @@ def _entries(location: tuple[int | str, ...]) -> list[int | str]:
     """Drop what names a branch of a union ("http" of a check) rather than an entry."""
     kept: list[int | str] = []
     for index, part in enumerate(location):
-        branch = isinstance(part, str) and re.search(r"[\[(]|^(TlsFiles|SecretRef|Mirrors)$", part)
+        branch = isinstance(part, str) and re.search(_BRANCH, part)
         check = index == 2 and isinstance(location[1], int) and location[0] == "extra_checks"
-        source = index == 1 and location[0] == "artifact"
+        # The kind of a source; a later "url" is an entry of that name.
+        source = kept == ["artifact"] and part in SOURCE_KINDS and location[index - 1] != part
         if not branch and not check and not source:
             kept.append(part)
     return kept

@@ -17,11 +17,15 @@ __all__ = ["Artifact", "HostEvidence", "collect", "describe_artifact", "git_head
 
 @dataclass(frozen=True)
 class Artifact:
-    """The file a release was made from: `path` as configured, `size` in bytes."""
+    """The file a release was made from: `path` as configured, `size` in bytes.
+
+    `origin`: JSON of where it came from (kind, commit, ref, build, outputs, ...).
+    """
 
     path: str
     sha256: str
     size: int
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from pyinfra.api.host import Host
 from pyinfra.api.inventory import Inventory
 
-from stackpin.artifacts import Artifact
+from operations.refusals import builds_nothing
+from stackpin.artifacts import Artifact, Say, quiet
 from stackpin.config import xingrin_fleet
 from stackpin.config.common import StackSettings
 from stackpin.config.crm import CrmSettings
@@ -39,6 +40,13 @@ class Checked:
     images: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
 
 
+class Making(TypedDict):
+    """What making an artifact takes: who hears of it, and which hosts must not build it."""
+
+    progress: Say
+    production: Collection[str]
+
+
 class CheckFailed(ConfigProblems):
     """All problems of an inventory at once; `others` are those that are no variable's."""
 
@@ -56,16 +64,19 @@ def check_inventory(
     data: Mapping[str, Any],
     *,
     artifacts: bool = True,
+    progress: Say = quiet,
 ) -> Checked:
     """Validate `stack` for the hosts of an inventory file; no host is connected.
 
-    `artifacts` False leaves pinned files and digests alone, for commands that send none.
+    `artifacts` False leaves pinned files and digests alone, for commands that send none; else they
+    are fetched or built where need be, which `progress` hears of.
     Raises Refused (also CheckFailed, with every problem) when anything is wrong.
     """
     inventory = load_inventory(path, data)
     checked = Checked()
     problems: list[Problem] = []
     others: list[str] = []
+    making: Making = {"progress": progress, "production": builds_nothing(inventory)}
     places = chosen(inventory, stack, limit, path)
     for host in (host for host in inventory if host.name in places):
         sources = _sources(Path(path), ["all", *host.groups, Path(path).stem], data)
@@ -79,7 +90,7 @@ def check_inventory(
             try:
                 resolver(one, host.name, sources)
                 if artifacts:
-                    _pinned(checked, host.name, part, one)
+                    _pinned(checked, host.name, part, one, making)
             except ConfigProblems as error:
                 problems += error.problems
             except Refused as error:
@@ -90,10 +101,12 @@ def check_inventory(
     return checked
 
 
-def _pinned(checked: Checked, host: str, part: str, settings: StackSettings) -> None:
+def _pinned(
+    checked: Checked, host: str, part: str, settings: StackSettings, making: Making
+) -> None:
     """Find what the pin of one part names: a file here, or images by digest in the lock file."""
     if isinstance(settings, CrmSettings):
-        found = Artifact.locate(settings, Path.cwd())
+        found = Artifact.locate(settings, Path.cwd(), **making)
         checked.artifacts.setdefault(host, {})[part] = found
     elif uses_images(settings):
         images = pinned(settings, Path.cwd())

@@ -106,7 +106,7 @@ def outcome_of(rolls: Sequence[Roll]) -> str:
 
 
 def _described(artifact: LocalArtifact) -> Artifact:
-    return Artifact(artifact.shown, artifact.sha256, artifact.size)
+    return Artifact(artifact.shown, artifact.sha256, artifact.size, artifact.origin)
 
 
 def part_code(run: Run, rolls: Sequence[Roll]) -> int:

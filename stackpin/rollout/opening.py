@@ -31,7 +31,9 @@ def load(run: Run) -> Run:
 def check(run: Run) -> Run:
     """Validate variables, secrets and artifacts of every host."""
     request = run.request
-    checked = check_inventory(request.inventory, request.stack, request.limit, request.data)
+    checked = check_inventory(
+        request.inventory, request.stack, request.limit, request.data, progress=run.progress.say
+    )
     run.settings, run.artifacts, run.images = checked.settings, checked.artifacts, checked.images
     return run
 

@@ -19,7 +19,7 @@ def test_version_and_artifact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     file = Artifact(tmp_path / "artifacts/crm.pyz", "crm.pyz", "v1.1.0", "ab" * 32, 4096)
     settings = {"a": {"crm": None}, "b": {"crm": None}}
     found = Checked(settings, {"a": {"crm": file}, "b": {"crm": file}})  # type: ignore[arg-type]
-    monkeypatch.setattr(checking, "check_inventory", lambda *_: found)
+    monkeypatch.setattr(checking, "check_inventory", lambda *_, **__: found)
     told = CliRunner().invoke(main, ["check", "inventories/prod", "crm"])
     assert told.stdout.splitlines() == [
         "inventories/prod: crm is valid for 2 host(s)",

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from stackpin.artifacts import Artifact
+from stackpin.config.sources import FileSource
 from stackpin.errors import Refused
 
 BODY = b"#!/usr/bin/env python3\n"
@@ -13,7 +14,7 @@ SHA = hashlib.sha256(BODY).hexdigest()
 
 
 def pinned(sha=None, path="crm/crm-v1.0.0.pyz"):
-    return SimpleNamespace(version="v1.0.0", artifact_sha256=sha, artifact_path=lambda: path)
+    return SimpleNamespace(version="v1.0.0", source=lambda: FileSource(path=path, sha256=sha))
 
 
 @pytest.fixture
@@ -55,10 +56,10 @@ def test_sums_refused(root, text, said):
 def test_missing_empty_folder_and_wrong(root):
     with pytest.raises(Refused, match="no such file"):
         Artifact.locate(pinned(SHA, "crm/none"), root)
-    with pytest.raises(Refused, match="no regular file"):
-        Artifact.locate(pinned(SHA, "crm"), root)
+    with pytest.raises(Refused, match="no file with content"):
+        Artifact.locate(pinned(SHA, "/dev/null"), root)
     (root / "empty").touch()
-    with pytest.raises(Refused, match="empty file"):
+    with pytest.raises(Refused, match="no file with content"):
         Artifact.locate(pinned(SHA, "empty"), root)
-    with pytest.raises(Refused, match="crm_artifact_sha256"):
+    with pytest.raises(Refused, match="from sha256"):
         Artifact.locate(pinned("0" * 64), root)

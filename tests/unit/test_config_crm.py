@@ -10,6 +10,7 @@ from stackpin.config.crm import CrmSettings
 from stackpin.config.load import load
 from stackpin.config.portal import PortalSettings
 from stackpin.config.problems import ConfigProblems, merged
+from stackpin.config.sources import FileSource, file, git, url
 from stackpin.config.stacks import STACKS, stack
 from stackpin.errors import Refused
 
@@ -206,8 +207,30 @@ def test_artifact_templates_refused(artifact):
     assert problems(crm_artifact=artifact)[0].variable == "crm_artifact"
 
 
-def test_artifact_path():
-    assert crm(crm_version="v1.2.3").artifact_path() == "artifacts/crm/crm-v1.2.3.pyz"
+def test_artifact_from_a_path_or_a_source():
+    settings = crm(crm_version="v1.2.3", crm_artifact_sha256="0" * 64)
+    assert settings.source().at(settings.version) == FileSource(
+        path="artifacts/crm/crm-v1.2.3.pyz", sha256="0" * 64
+    )
+    built = git("https://git.example.org/crm", build=["make"], outputs=["bin/server"])
+    assert crm(crm_artifact=built).source().at("v1.2.3").ref == "v1.2.3"
+    (problem,) = problems(crm_artifact=built, crm_artifact_sha256="0" * 64)
+    assert "crm_artifact as sha256=" in problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("artifact", "variable"),
+    [
+        (url("ftp://x/y", "0" * 64), "crm_artifact['url']"),
+        (git("https://x/y", outputs=["../z"]), "crm_artifact['outputs'][0]"),
+        ({"kind": "git", "outputs": ["x"]}, "crm_artifact['repo']"),
+        (file("x", sha256="zz"), "crm_artifact['sha256']"),
+    ],
+)
+def test_one_problem_names_the_entry_of_a_source(artifact, variable):
+    (problem,) = problems(crm_artifact=artifact)
+    assert problem.variable == variable
+    assert "server-" not in problem.remedy
 
 
 def test_problems_shared_by_hosts_are_shown_once():
