@@ -116,6 +116,7 @@ class Repository:
             _git("clone", "--quiet", "--no-checkout", "--template=", str(mirror), str(into))
             _git("-C", str(into), "remote", "set-url", "origin", self._url)
             _git("-C", str(into), "checkout", "--quiet", "--detach", commit)
+            submodules = submodules and (into / ".gitmodules").exists()
             if submodules:
                 self._say(f"submodules of {self.address}")
                 self._remote(into, "submodule", "--quiet", "update", "--init", "--recursive")

@@ -130,15 +130,14 @@ def _opened(session: requests.Session, url: str) -> requests.Response:
 
 
 def _received(answer: requests.Response, url: str, into: Path, say: Say) -> str:
-    length = int(answer.headers.get("Content-Length") or -1)
+    declared = answer.headers.get("Content-Length", "")
+    length = int(declared) if declared.isdecimal() else -1
+    _require_size(url, length)
     size, digest, told = 0, hashlib.sha256(), time.monotonic()
     with into.open("wb") as file:
         for block in answer.iter_content(_BLOCK):
             size += len(block)
-            if max(size, length) > BYTES_MAX:
-                raise Refused(
-                    f"{url}: found more than {BYTES_MAX >> 20} MiB, expected at most that."
-                )
+            _require_size(url, size)
             digest.update(block)
             file.write(block)
             if time.monotonic() - told > TOLD_EVERY:
@@ -148,3 +147,8 @@ def _received(answer: requests.Response, url: str, into: Path, say: Say) -> str:
     if 0 <= length != size:
         raise _Again(f"found {size} bytes of {length}")
     return digest.hexdigest()
+
+
+def _require_size(url: str, size: int) -> None:
+    if size > BYTES_MAX:
+        raise Refused(f"{url}: found more than {BYTES_MAX >> 20} MiB, expected at most that.")

@@ -44,6 +44,7 @@ COMMANDS: dict[str, Entry] = {
     "restart": _entry("restart", "Restart the service without a failed request.", module="service"),
     "backup": _entry("backup", "Take, list and verify backups."),
     "restore": _entry("restore", "Put a backup back, in maintenance mode."),
+    "artifact": _entry("artifact", "Build or fetch what a release ships; the cache of it."),
     "lock": _entry("lock", "Show or steal the deploy lock."),
     "tunnel": _entry("tunnel", "Forward a local port to the service over SSH."),
     "maintenance": _entry("maintenance", "Switch the maintenance page on or off."),
