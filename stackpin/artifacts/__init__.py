@@ -2,7 +2,7 @@
 
 from stackpin.artifacts.cache import Cache
 from stackpin.artifacts.model import Output, Resolved, Say, quiet
-from stackpin.artifacts.pinned import Artifact
+from stackpin.artifacts.pinned import Artifact, Pinned
 from stackpin.artifacts.resolving import resolve
 
-__all__ = ["Artifact", "Cache", "Output", "Resolved", "Say", "quiet", "resolve"]
+__all__ = ["Artifact", "Cache", "Output", "Pinned", "Resolved", "Say", "quiet", "resolve"]

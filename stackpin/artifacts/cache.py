@@ -82,7 +82,8 @@ class Cache:
             lock.acquire(timeout=0)
         except Timeout:
             say(f"waiting for another run that makes {what}")
-            lock.acquire()
+            # Not for ever: to the library, two of a process waiting for ever look like a deadlock.
+            lock.acquire(timeout=DAY)
         try:
             yield
         finally:

@@ -152,6 +152,10 @@ class StackSettings(Model):
         """Where the artifact comes from; None for a stack that has none."""
         return None
 
+    def output(self) -> str | None:
+        """Which file or directory of the artifact is shipped; None: the one file it is."""
+        return None
+
     def secret_needs(self, resolve: Resolve) -> dict[str, Any]:  # noqa: ARG002
         """Say what `preflight` must know beside `needs` and what is secret: never shown."""
         return {}

@@ -23,6 +23,7 @@ from stackpin.config.infracore_types import (
     Slot,
 )
 from stackpin.config.portal import TlsFiles
+from stackpin.config.sources import Source
 
 __all__ = [
     "FILES",
@@ -42,6 +43,14 @@ FILES = "infracore-files"  # the part that keeps the data of all
 
 class InfracoreFiles(InfracoreBase):
     """Configuration, interface, site, account, secrets, and the backups of all parts."""
+
+    def source(self) -> Source:
+        """Where the interface comes from, in both modes."""
+        return self.artifact
+
+    def output(self) -> str:
+        """Name the interface: all below it is shipped."""
+        return "ui/dist"
 
     def checks(self, where: Where | None = None) -> list[BaseCheck]:  # noqa: ARG002
         """List none: files serve nothing by themselves; the last part judges the whole."""
@@ -114,6 +123,14 @@ class InfracoreService(InfracoreBase):
     """One of the five services: its slots, its environment, its checks."""
 
     service: ClassVar[Service]
+
+    def source(self) -> Source | None:
+        """Where the executable comes from; None where the service is a container."""
+        return self.artifact if self.mode == "systemd" else None
+
+    def output(self) -> str:
+        """Name the executable."""
+        return f"bin/{self.service}"
 
     @property
     def part(self) -> str:

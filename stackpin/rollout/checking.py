@@ -6,16 +6,15 @@ import ast
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from pyinfra.api.host import Host
 from pyinfra.api.inventory import Inventory
 
 from operations.refusals import builds_nothing
-from stackpin.artifacts import Artifact, Say, quiet
+from stackpin.artifacts import Artifact, Pinned, Say, quiet
 from stackpin.config import xingrin_fleet
 from stackpin.config.common import StackSettings
-from stackpin.config.crm import CrmSettings
 from stackpin.config.problems import ConfigProblems, Problem
 from stackpin.config.stacks import STACKS, Stack
 from stackpin.config.xingrin import XingrinBase
@@ -105,8 +104,8 @@ def _pinned(
     checked: Checked, host: str, part: str, settings: StackSettings, making: Making
 ) -> None:
     """Find what the pin of one part names: a file here, or images by digest in the lock file."""
-    if isinstance(settings, CrmSettings):
-        found = Artifact.locate(settings, Path.cwd(), **making)
+    if settings.source() is not None:
+        found = Artifact.locate(cast(Pinned, settings), Path.cwd(), **making)
         checked.artifacts.setdefault(host, {})[part] = found
     elif uses_images(settings):
         images = pinned(settings, Path.cwd())

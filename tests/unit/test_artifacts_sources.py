@@ -85,6 +85,9 @@ def test_a_directory_by_its_sums(take, bundle):
     gate = Artifact.of(found, "v1.0.0", "bin/gate")
     assert (gate.name, gate.sha256, gate.size) == ("gate", SHA, len(BODY))
     assert gate.origin["outputs"]["bin/gate"] == {"sha256": SHA, "size": len(BODY)}
+    folder = Artifact.of(found, "v1.0.0", "bin")
+    assert (folder.path, folder.name, folder.size) == (bundle / "bin", "bin", len(BODY))
+    assert folder.sha256 == hashlib.sha256(f"{SHA}  ./gate\n".encode()).hexdigest()
     with pytest.raises(Refused, match="found no bin/probe in it"):
         Artifact.of(found, "v1.0.0", "bin/probe")
 

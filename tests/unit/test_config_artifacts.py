@@ -14,7 +14,8 @@ SHA = hashlib.sha256(BODY).hexdigest()
 
 
 def pinned(sha=None, path="crm/crm-v1.0.0.pyz"):
-    return SimpleNamespace(version="v1.0.0", source=lambda: FileSource(path=path, sha256=sha))
+    source = FileSource(path=path, sha256=sha)
+    return SimpleNamespace(version="v1.0.0", output=lambda: None, source=lambda: source)
 
 
 @pytest.fixture
