@@ -45,6 +45,7 @@ def build(
         # The architecture of a build host is known only when it is asked: its name stands for it.
         "where": source.build_host or f"{platform.system()} {platform.machine()}",
     }
+    named = {"repo": source.repo, "ref": source.ref}
     what = f"{source.repo} {source.ref} ({commit[:12]})"
 
     def make(files: Path, work: Path) -> dict[str, Any]:
@@ -57,6 +58,7 @@ def build(
             tools = tool_versions(builder, source.build, env)
         return {
             "kind": "git",
+            **named,
             "commit": commit,
             "submodules": tree.submodules,
             "build": source.build,
@@ -69,7 +71,6 @@ def build(
 
     kept = cache.keep(inputs, make, what, say)
     # Another repository or reference may have led to the same commit before.
-    named = {"repo": source.repo, "ref": source.ref}
     return replace(kept, provenance={**kept.provenance, **named})
 
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stackpin.artifacts import Artifact, Cache, downloads, resolve, unpacking
+from stackpin.artifacts import Artifact, Cache, resolve, unpacking
 from stackpin.artifacts.outputs import chosen, is_plain
 from stackpin.config.sources import SOURCE, file, image, url
 from stackpin.errors import Refused
@@ -281,7 +281,15 @@ ANSWERS = {
 
 
 @pytest.fixture
-def server(monkeypatch):
+def downloads():
+    """The module, imported when used: requests must come after gevent, which others import."""
+    from stackpin.artifacts import downloads
+
+    return downloads
+
+
+@pytest.fixture
+def server(downloads, monkeypatch):
     asked.clear()
     monkeypatch.setattr(downloads.time, "sleep", lambda _: None)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
@@ -328,7 +336,7 @@ def test_a_downloaded_archive_is_unpacked(take, server, tmp_path, monkeypatch):
         ("/huge", "more than 0 MiB", 1),
     ],
 )
-def test_downloads_refused(take, server, monkeypatch, tmp_path, path, said, times):
+def test_downloads_refused(take, server, downloads, monkeypatch, tmp_path, path, said, times):
     monkeypatch.setattr(downloads, "BYTES_MAX", 50_000)
     with pytest.raises(Refused, match=said):
         take(url(server + path, "0" * 64))
@@ -336,7 +344,7 @@ def test_downloads_refused(take, server, monkeypatch, tmp_path, path, said, time
     assert list((tmp_path / "cache/entries").iterdir()) == []
 
 
-def test_a_redirect_must_not_leave_https(monkeypatch):
+def test_a_redirect_must_not_leave_https(downloads):
     class Answer:
         status_code, headers = 302, {"Location": "http://elsewhere.example.org/x"}
 
