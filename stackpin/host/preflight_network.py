@@ -92,7 +92,7 @@ def registry(entry: Mapping[str, Any]) -> Item:
         number = int(port or (443 if secure else 80))
         status, _tls = _status(bare, number, "/v2/", secure=secure, ca=entry.get("ca"))
     except ssl.SSLError as error:
-        remedy = "Give the registry's CA (xingrin_registry_ca)."
+        remedy = "Give the registry's CA; its variable ends in _registry_ca."
         return Item(label, False, f"TLS: {error}", expected, remedy, severity)
     except (OSError, http.client.HTTPException) as error:
         remedy = f"See that {name} runs and that this host reaches it."

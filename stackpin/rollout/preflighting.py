@@ -13,10 +13,10 @@ from operations import nginx, portal_content, ports
 from stackpin.artifacts import Artifact
 from stackpin.config.common import StackSettings
 from stackpin.config.crm import CrmSettings
+from stackpin.config.fields import RegistryFields
 from stackpin.config.needs import merged
 from stackpin.config.portal import PortalSettings
 from stackpin.config.upstream import CrmUpstream
-from stackpin.config.xingrin import XingrinBase
 from stackpin.engine.remote import RemoteRefused
 from stackpin.engine.session import Session
 from stackpin.errors import Refused, StackpinError
@@ -49,11 +49,13 @@ def ask_hosts(
         needs = {part: own.needs(sizes.get(part, 0)) for part, own in parts.items()}
         # What concerns the host is asked once, with the first part: six parts are one host.
         shared = merged([*(own.shared.needs() for own in parts.values()), *needs.values()])
+        pulling = _pulling(parts, needs)
         for part, own in parts.items():
             wanted = {**needs[part], **shared, "own": list(parts), "now": time.time()}
-            if isinstance(own, XingrinBase):
+            if isinstance(own, RegistryFields):
                 wanted |= own.secret_needs(resolver(own, host))
-                wanted["registry"] = {key: registry(own, host)[key] for key in ("host", "ca")}
+                if pulling.get(own.registry) == part:
+                    wanted["registry"] = {key: registry(own, host)[key] for key in ("host", "ca")}
             payload = {"needs": wanted, "system": not found[HOST]}
             answer = session.call(host, "preflight", part, payload, timeout=TIMEOUT)
             found[part] = [_configuration(own)]
@@ -63,7 +65,7 @@ def ask_hosts(
                 )
             if isinstance(own, PortalSettings):
                 found[part] += _nginx(session, host, own, found[HOST])
-            if isinstance(own, XingrinBase):
+            if "registry" in wanted:
                 _soften(session, host, part, found[part])
         for part, own in settings[host].items():
             if isinstance(own, CrmSettings | PortalSettings):
@@ -76,6 +78,17 @@ def ask_hosts(
         return found
 
     return session.map(one).all()
+
+
+def _pulling(
+    parts: Mapping[str, StackSettings], needs: Mapping[str, Mapping[str, Any]]
+) -> dict[str, str]:
+    """Return which part asks a registry: the first that pulls from it."""
+    found: dict[str, str] = {}
+    for part, own in parts.items():
+        if isinstance(own, RegistryFields) and needs[part].get("docker"):
+            found.setdefault(own.registry, part)
+    return found
 
 
 def _soften(session: Session, host: str, part: str, items: list[dict[str, Any]]) -> None:

@@ -18,6 +18,7 @@ from operations import refusals
 from stackpin.config.crm import CrmSettings
 from stackpin.config.load import load
 from stackpin.config.portal import PortalSettings
+from stackpin.config.sources import image
 from stackpin.config.stacks import stack
 from stackpin.engine.remote import Ran
 from stackpin.engine.session import Mapped
@@ -67,6 +68,12 @@ def test_both_deploy_files_ask_before_they_change_anything() -> None:
         text = (Path(__file__).parents[2] / f"deploys/{name}.py").read_text()
         assert f"refusals.require_ports_of_live({ports})" in text
         assert text.index("require_ports_of_live") < text.index("packages.installed(")
+
+
+ITEM = {
+    "name": "x", "ok": True, "severity": "fail", "measured": "", "expected": "", "remedy": "",
+    "scope": "host",
+}  # fmt: skip
 
 
 class Session:
@@ -134,6 +141,36 @@ def test_questions_about_a_host_are_asked_with_its_first_part_only() -> None:
     needs = first["needs"]
     assert needs["memory_mb"] == 128 and set(needs["versions"]) == {"nginx", "git", "restic"}
     assert needs["own"] == ["portal", "crm"] and needs["ports"] == [80, 443]
+
+
+def test_six_parts_ask_the_host_and_its_registry_once() -> None:
+    asked: dict[str, Any] = {}
+
+    def call(_host: str, command: str, part: str, payload: Any = None, **_: Any) -> dict[str, Any]:
+        if command == "preflight":
+            asked[part] = payload
+        if command == "state" or "registry" not in payload["needs"]:
+            return {"installed": True, "live_release": "x", "items": [ITEM]}
+        silent = {**ITEM, "name": "registry reg.example.net", "ok": False, "scope": "part"}
+        return {"items": [ITEM, silent]}
+
+    session: Any = Session({})
+    session.call = call
+    data = {
+        "infracore_version": "v1.0.0",
+        "infracore_mode": "compose",
+        "infracore_registry": "reg.example.net",
+        "infracore_artifact": image("reg.example.net/infracore:{version}", ["bin"]),
+    }
+    parts = stack("infracore").settings(data, "a")
+    found = ask_hosts(session, {"a": parts}, {})["a"]
+    assert list(found) == ["host", *parts]
+    first = next(iter(parts))
+    assert [part for part in parts if asked[part]["system"]] == [first]
+    assert [part for part in parts if "registry" in asked[part]["needs"]] == [first]
+    (silent,) = (item for items in found.values() for item in items if not item["ok"])
+    assert silent["severity"] == "warn"  # a release is live: the images may be there
+    assert "configs/" in found[first][0]["measured"]
 
 
 def test_the_host_tells_ports_and_no_secret_beside_them(
