@@ -10,8 +10,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-import apprise
-
 from stackpin.config.common import Shared
 from stackpin.config.types import SecretRef
 from stackpin.redact import redact
@@ -23,12 +21,12 @@ Event = Literal["start", "success", "failure", "drift", "test"]
 
 LIMIT = 15.0  # seconds that the end of a command waits for its messages
 SHORTEST = 6  # characters; pieces of an address this long may be tokens
-_KINDS = {
-    "start": apprise.NotifyType.INFO,
-    "success": apprise.NotifyType.SUCCESS,
-    "failure": apprise.NotifyType.FAILURE,
-    "drift": apprise.NotifyType.WARNING,
-    "test": apprise.NotifyType.INFO,
+_KINDS = {  # of Apprise
+    "start": "info",
+    "success": "success",
+    "failure": "failure",
+    "drift": "warning",
+    "test": "info",
 }
 
 
@@ -78,6 +76,8 @@ class Messenger:
 
 def deliver(ref: SecretRef, event: Event, title: str, body: str) -> str | None:
     """Send one message to the address `ref` refers to; return why that did not work, else None."""
+    import apprise  # noqa: PLC0415 - 0.2 s that most commands can save
+
     try:
         url = resolve(ref).get_secret_value()
     except SecretError as error:
@@ -92,7 +92,7 @@ def deliver(ref: SecretRef, event: Event, title: str, body: str) -> str | None:
             sent = target.notify(
                 body=body,
                 title=title,
-                notify_type=_KINDS[event],
+                notify_type=apprise.NotifyType(_KINDS[event]),
                 body_format=apprise.NotifyFormat.TEXT,
             )
         except Exception as error:  # a plug-in of somebody else's: whatever it is, only a note

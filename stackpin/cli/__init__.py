@@ -51,6 +51,7 @@ COMMANDS: dict[str, Entry] = {
     "prune": _entry("prune", "Remove old releases."),
     "uninstall": _entry("uninstall", "Remove a stack from its hosts."),
     "evidence": _entry("evidence", "Show and verify the record of a deployment."),
+    "dashboard": _entry("dashboard", "Write a page about every stack and host of an inventory."),
     "notify": _entry("notify", "Show who is told of runs and drift, and send a test message."),
     "workers": _entry("workers", "The nodes of the XingRin fleet: list, add, remove, watch."),
     "completion": _entry("completion", "Print shell completion."),

@@ -1,23 +1,24 @@
 """The page of a run and the dashboard as a person reads them, in a real browser.
 
-`STACKPIN_SCREENSHOTS=docs/images pytest tests/browser/test_report.py` makes the pictures of the
-documentation anew.
+`STACKPIN_SCREENSHOTS=DIR pytest tests/browser/test_report.py` makes pictures; those of the
+documentation are report-light, report-phone-dark, dashboard-light and dashboard-phone-dark.
 """
 
 from __future__ import annotations
 
 import base64
 import itertools
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from report_kit import documents, record
+from report_kit import documents, overview, record
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from stackpin.evidence.record import write
+from stackpin.report.dashboard import dashboard
 from stackpin.report.page import page
 
 pytestmark = pytest.mark.browser
@@ -97,18 +98,22 @@ def reader(browser: webdriver.Chrome, tmp_path: Path, shots: Path) -> Reader:
     return Reader(browser, tmp_path, shots)
 
 
-def run_page() -> str:
-    return page(record())
+KINDS = ("report", "dashboard")
 
 
-def pages() -> dict[str, Callable[[], str]]:
-    return {"report": run_page}
+@pytest.fixture
+def html(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    if kind == "report":
+        return page(record())
+    write(tmp_path / "evidence", record(texts={"report.html": page(record())}))
+    return dashboard(overview(tmp_path, monkeypatch), tmp_path)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("kind", pages())
-def test_it_is_readable_on_a_desk_and_on_a_phone(reader: Reader, kind: str, scheme: str) -> None:
-    html = pages()[kind]()
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_is_readable_on_a_desk_and_on_a_phone(
+    reader: Reader, html: str, kind: str, scheme: str
+) -> None:
     reader.open(html, scheme=scheme)
     reader.shot(f"{kind}-{scheme}", 2000)
     assert reader.js(CONTRAST) == []
@@ -120,18 +125,17 @@ def test_it_is_readable_on_a_desk_and_on_a_phone(reader: Reader, kind: str, sche
     assert reader.complaints() == []
 
 
-@pytest.mark.parametrize("kind", pages())
-def test_nothing_is_asked_of_anybody(reader: Reader, kind: str) -> None:
-    html = pages()[kind]()
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_asked_of_anybody(reader: Reader, html: str) -> None:
     reader.open(html)
     assert reader.js("return performance.getEntriesByType('resource').length") == 0
     assert reader.all("script, link, img, iframe, object, embed, form") == []
     assert reader.complaints() == []
 
 
-@pytest.mark.parametrize("kind", pages())
-def test_headings_and_landmarks_lead_through_it(reader: Reader, kind: str) -> None:
-    reader.open(pages()[kind]())
+@pytest.mark.parametrize("kind", KINDS)
+def test_headings_and_landmarks_lead_through_it(reader: Reader, html: str) -> None:
+    reader.open(html)
     assert [len(reader.all(one)) for one in ("h1", "header", "main", "footer")] == [1, 1, 1, 1]
     levels = [int(one.tag_name[1]) for one in reader.all("h1, h2, h3, h4")]
     assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
@@ -144,9 +148,9 @@ def test_headings_and_landmarks_lead_through_it(reader: Reader, kind: str) -> No
     assert len(ids) == len(set(ids))
 
 
-@pytest.mark.parametrize("kind", pages())
-def test_the_keyboard_reaches_every_box_that_scrolls(reader: Reader, kind: str) -> None:
-    reader.open(pages()[kind](), device=PHONE)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_keyboard_reaches_every_box_that_scrolls(reader: Reader, html: str) -> None:
+    reader.open(html, device=PHONE)
     assert reader.js(STUCK) == []
     body = reader.driver.find_element(By.TAG_NAME, "body")
     body.send_keys(Keys.TAB)
@@ -155,7 +159,7 @@ def test_the_keyboard_reaches_every_box_that_scrolls(reader: Reader, kind: str) 
 
 
 def test_every_check_host_and_stage_of_the_run_is_shown(reader: Reader) -> None:
-    reader.open(run_page())
+    reader.open(page(record()))
     text, found = reader.text(), documents()
     for gate in found["03-api-checks.json"].values():
         for check in gate["results"]:
@@ -171,6 +175,15 @@ def test_every_check_host_and_stage_of_the_run_is_shown(reader: Reader) -> None:
 
 
 def test_a_hostile_log_line_is_text(reader: Reader) -> None:
-    reader.open(run_page())
+    reader.open(page(record()))
     assert '<script>alert("from a log line")</script>' in reader.text()
+    assert reader.complaints() == []
+
+
+@pytest.mark.parametrize("kind", ["dashboard"])
+def test_a_report_is_one_click_away(reader: Reader, html: str) -> None:
+    reader.open(html)
+    assert "web3: no route to host" in reader.text()
+    reader.driver.find_element(By.PARTIAL_LINK_TEXT, "report").click()
+    assert "crm v1.2.0 on prod" in reader.text()
     assert reader.complaints() == []
