@@ -389,7 +389,8 @@ def test_a_release_that_is_slow_to_listen(programs: dict[str, Path], tmp_path: P
 
 def test_a_release_that_dies(programs: dict[str, Path]) -> None:
     source = "import sys, time; sys.path.insert(0, sys.argv[1]); "
-    source += "from apps.crm.app.main import _die_later; _die_later(0.2); time.sleep(5)"
+    source += "from apps.serving.crash import crash_after; "
+    source += "crash_after(0.2, 'fatal error'); time.sleep(5)"
     dead = subprocess.run(
         [sys.executable, "-c", source, str(programs["v1.4.0"])],
         capture_output=True,

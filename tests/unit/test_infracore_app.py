@@ -5,15 +5,13 @@ import json
 import signal
 import socket
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from infracore_kit import CACHE, SECRET, Site, started
+from infracore_app_kit import CACHE, SECRET, Site, started
 
 from stackpin.lab.apps.infracore.app import tokens
 from stackpin.lab.apps.infracore.app.main import SERVICES
@@ -203,15 +201,6 @@ def test_bad_releases_are_bad_in_one_service(alone: Site, bundles: dict[str, Pat
     assert deaf.poll() is good.poll() is None
     assert alone.ask("snap", "/health")[0] == 200
     assert (RELEASES["v1.3.0"].dies, RELEASES["v1.3.0"].dies_after) == ("probe", 20)
-
-
-def test_a_service_that_dies(bundles: dict[str, Path]) -> None:
-    source = "import sys, time; sys.path.insert(0, sys.argv[1]); "
-    source += "from apps.infracore.app.main import _die_later; _die_later('probe', 0.1); "
-    command = [sys.executable, "-c", source + "time.sleep(5)", bundles["v1.3.0"] / "bin/probe"]
-    dead = subprocess.run(command, capture_output=True, timeout=10, check=False)
-    assert dead.returncode == 2
-    assert b"fatal error" in dead.stderr
 
 
 def test_every_service_refuses_what_is_not_whole(alone: Site, bundles: dict[str, Path]) -> None:

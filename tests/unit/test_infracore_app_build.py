@@ -9,7 +9,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from infracore_kit import CACHE
+from infracore_app_kit import CACHE
 
 from stackpin.errors import Refused
 from stackpin.lab.apps.infracore import images

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from infracore_kit import CACHE, Site
+from infracore_app_kit import CACHE, Site
 
 from stackpin.lab.apps.infracore.build import build
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from infracore_kit import SECRET, Site
+from infracore_app_kit import SECRET, Site
 
 from stackpin.config.infracore_types import PublicPorts
 from stackpin.config.infracore_yaml import ProductConfig, document, text

@@ -1,11 +1,10 @@
 """From start to end of the process."""
 
-import os
 import signal
 import sqlite3
 import sys
-import threading
 
+from ...serving.crash import crash_after
 from ...serving.httpd import Server, listen
 from .app import App
 from .auth import Authenticator
@@ -66,24 +65,13 @@ def _run(settings: Settings, release: Release) -> int:
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     log(f"{NAME} {VERSION} listens on {where}, database {settings.dsn.path}, migrations: {done}")
     if release.dies_after is not None:
-        _die_later(release.dies_after)
+        crash_after(release.dies_after, f"{NAME}: fatal error: nil dispatch table")
     signal.sigwait(STOP_SIGNALS)
     finished = server.stop(STOP_SECONDS)
     if finished:  # else a straggler still holds a connection, and SQLite is safe without us
         database.close()
     log(f"{NAME} {VERSION} stopped" + ("" if finished else "; some requests were cut off"))
     return 0
-
-
-def _die_later(seconds: float) -> None:
-    def die() -> None:
-        sys.stderr.write(f"{NAME}: fatal error: nil dispatch table\n")
-        sys.stderr.flush()
-        os._exit(2)
-
-    timer = threading.Timer(seconds, die)
-    timer.daemon = True
-    timer.start()
 
 
 def _fail(message: str) -> int:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from ...serving.crash import crash_after
 from ...serving.httpd import Server, listen
 from . import console, gate, orchestrator, probe, snap
 from .database import Database
@@ -75,7 +76,7 @@ def _run(name: str, service: Service, release: Release) -> int:
     ports = ", ".join(str(door.port) for door in service.doors) or "none"
     log(f"infra-core {name} {VERSION} listens on port {ports}")
     if release.dies == name:
-        _die_later(name, release.dies_after)
+        crash_after(release.dies_after, f"infra-core {name}: fatal error: concurrent map writes")
     while name == "console":
         signal.pause()  # its end is the signal itself
     signal.sigwait(STOP_SIGNALS)
@@ -117,17 +118,6 @@ def _death() -> Callable[..., None] | signal.Handlers:
     # The kernel keeps default actions from a container's first process; Go's runtime, which the
     # product is built with, then ends by itself with 2.
     return lambda *_: os._exit(2)
-
-
-def _die_later(name: str, seconds: float) -> None:
-    def die() -> None:
-        sys.stderr.write(f"infra-core {name}: fatal error: concurrent map writes\n")
-        sys.stderr.flush()
-        os._exit(2)
-
-    timer = threading.Timer(seconds, die)
-    timer.daemon = True
-    timer.start()
 
 
 def _fail(name: str, message: str) -> int:
