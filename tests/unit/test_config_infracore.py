@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from infracore_kit import files, parts, service
+from infracore_parts import files, parts, service
 from pydantic import SecretStr
 
 from stackpin import lockfile

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from infracore_kit import files
+from infracore_parts import files
 from pydantic import BaseModel
 
 from stackpin.config import infracore_yaml

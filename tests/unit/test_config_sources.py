@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from infracore_kit import files, parts
+from infracore_parts import files, parts
 
 from stackpin.config.mirrors import PROFILES, Mirrors, mirrors
 from stackpin.config.problems import ConfigProblems
