@@ -194,14 +194,22 @@ def _change(change: Values) -> dict[str, Any]:
 
 
 def _artifacts(document: Values) -> Iterator[dict[str, str]]:
-    """Yield {name, digest, size} of the file or the images a release was made of."""
+    """Yield {name, digest, size, origin} of the file or the images a release was made of."""
     artifact = document.get("artifact")
     if artifact:
         yield {
             "name": artifact["path"],
             "digest": f"sha256:{artifact['sha256']}",
             "size": size(artifact["size"]),
+            "origin": _origin(artifact.get("origin") or {}),
         }
     for role, image in (document.get("images") or {}).items():
         name, _, digest = str(image).partition("@")
-        yield {"name": f"{role}: {name}", "digest": digest, "size": ""}
+        yield {"name": f"{role}: {name}", "digest": digest, "size": "", "origin": ""}
+
+
+def _origin(origin: Values) -> str:
+    """Say where an artifact came from; empty for a file that lay here already."""
+    told = [origin.get(key) for key in ("repo", "ref", "url", "image")]
+    said = " ".join(str(one) for one in told if one)
+    return f"{said} at commit {origin['commit']}" if origin.get("commit") else said

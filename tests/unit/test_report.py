@@ -126,6 +126,14 @@ def test_the_way_back_is_told_step_by_step() -> None:
     assert "silent" in text
 
 
+def test_it_says_where_a_built_artifact_came_from() -> None:
+    found = documents()
+    origin = {"kind": "git", "repo": "https://git.example/crm", "ref": "v1.2.0", "commit": "4f1c2a"}
+    found["01-artifact.json"]["artifact"]["origin"] = origin
+    text = Seen(page(record(documents=found))).text
+    assert "from https://git.example/crm v1.2.0 at commit 4f1c2a" in text
+
+
 def test_records_made_before_there_were_pages_can_be_shown() -> None:
     found = documents()
     times = found["05-timings.json"]
