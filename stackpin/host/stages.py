@@ -180,6 +180,7 @@ def start(stack: Stack, payload: Payload) -> Payload:
         began, gap_from = time.time(), None
         drv.stop(stack, slot)
         drv.require_free(stack, slot)
+        drv.install(stack, slot, run["release"])  # before the old one stops: that is the gap
         if not stack.overlap and run["from_slot"] is not None:
             # The old slot is about to stop serving: the way back is armed before, not at the
             # switch, and for as long as everything up to there may take.
@@ -188,7 +189,6 @@ def start(stack: Stack, payload: Payload) -> Payload:
             gap_from = time.monotonic()
             drv.stop(stack, str(run["from_slot"]))
             drv.require_free(stack, slot)  # a port both share
-        drv.install(stack, slot, run["release"])
         drv.start(stack, slot)
     say(f"starting {run['release']} in slot {slot}")
     target = Target(stack, slot, run["release"], since=began)

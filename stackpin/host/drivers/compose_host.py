@@ -13,7 +13,6 @@ from stackpin.host.drivers import Still, compose_foreign, compose_scene
 from stackpin.host.drivers import compose_services as services
 from stackpin.host.drivers.compose import (
     changed,
-    install,
     installed,
     place,
     remove,
@@ -42,6 +41,12 @@ __all__ = [
     "start",
     "stop",
 ]
+
+
+def install(stack: Stack, slot: str, release: str) -> None:
+    """Link a stopped slot to a release and make its container, so that a start takes a moment."""
+    slots.link(stack, slot, release)
+    services.create(stack, release, services.of_slot(stack, slot))
 
 
 def front(stack: Stack, slot: str) -> None:

@@ -25,9 +25,7 @@ def known(stack: Stack, release: str) -> bool:
 
 def put_up(stack: Stack, release: str) -> None:
     """Make the container, look at what it may write, and begin to start it."""
-    words = ("up", "--no-start", "--no-deps", "--no-build", "--pull=never")
-    service = services.of_slot(stack, SLOT)
-    services.compose(stack, release, *words, service, timeout=services.UP, slots=(*SLOTS, SLOT))
+    services.create(stack, release, services.of_slot(stack, SLOT), (*SLOTS, SLOT))
     made = docker.containers(stack, SLOT)[0]
     _require_apart(stack, made.id, release)
     docker.docker("start", made.id, timeout=60)

@@ -191,6 +191,12 @@ def up(stack: Stack, release: str, *names: str, grace: int) -> None:
     compose(stack, release, *words, *names, timeout=UP)
 
 
+def create(stack: Stack, release: str, name: str, slots: tuple[str, ...] = SLOTS) -> None:
+    """Make a service's container as the release's file says, not started."""
+    words = ("up", "--no-start", "--no-deps", "--no-build", "--pull=never")
+    compose(stack, release, *words, name, timeout=UP, slots=slots)
+
+
 def hashes(stack: Stack, release: str) -> dict[str, str]:
     """Return {service: config hash} as compose would label the containers of a release."""
     out = compose(stack, release, "config", "--hash=*").out
