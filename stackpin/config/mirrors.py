@@ -61,10 +61,6 @@ class Mirrors(Model):
         """Text of an .npmrc, for what starts npm without the environment."""
         return f"registry={self.npm}\n" if self.npm else ""
 
-    def docker_mirrors(self) -> list[str]:
-        """Value of `registry-mirrors` in Docker's daemon.json."""
-        return [self.docker] if self.docker else []
-
 
 MirrorChoice = Literal["none", "cn"] | Mirrors
 PROFILES: dict[str, Mirrors] = {
