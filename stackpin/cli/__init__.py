@@ -26,6 +26,7 @@ def _entry(name: str, text: str, *, module: str = "") -> Entry:
 # One line per command, so that `stackpin --help` needs none of their imports.
 COMMANDS: dict[str, Entry] = {
     "check": _entry("check", "Validate an inventory and its variables; no host is asked."),
+    "configure": _entry("configure", "List variables, and change them in group data."),
     "preflight": _entry("preflight", "Ask the hosts whether a deploy could work."),
     "plan": _entry("plan", "Show what a deploy would change, per host, with diffs."),
     "deploy": _entry("deploy", "Bring hosts to the declared state through the health gate."),

@@ -37,10 +37,15 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 logging.getLogger("paramiko").propagate = False
 
 
-def load_inventory(path: str, data: Mapping[str, Any] | None = None) -> Inventory:
+def load_inventory(
+    path: str,
+    data: Mapping[str, Any] | None = None,
+    instead: Mapping[Path, bytes] | None = None,
+) -> Inventory:
     """Read the inventory file at `path` with group data around it; refuse when there is none.
 
-    `data` overrides every host's variables, as pyinfra's --data does.
+    `data` overrides every host's variables, as pyinfra's --data does. `instead` has contents to
+    take for files, to see what an edit would do before it is written.
     """
     if not Path(path).is_file():
         raise Refused(
@@ -48,6 +53,11 @@ def load_inventory(path: str, data: Mapping[str, Any] | None = None) -> Inventor
             "and the command to be run from the repository's root"
         )
     _reset_process_caches()
+    for file, source in (instead or {}).items():
+        code = compile(source, str(file), "exec")
+        # pyinfra looks compiled files up by the name it would open them with.
+        names = {str(file), str(Path.cwd() / file), str(file.absolute()), str(file.resolve())}
+        cli_util.PYTHON_CODES.update(dict.fromkeys(names, code))
     cwd = str(Path.cwd())
     if cwd not in sys.path:
         sys.path.append(cwd)

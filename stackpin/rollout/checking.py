@@ -24,7 +24,7 @@ from stackpin.errors import Refused
 from stackpin.lockfile import pinned, uses_images
 from stackpin.secrets import resolver
 
-__all__ = ["Checked", "check_inventory"]
+__all__ = ["Checked", "check_inventory", "variable_sources"]
 
 
 @dataclass
@@ -63,22 +63,25 @@ def check_inventory(
     data: Mapping[str, Any],
     *,
     artifacts: bool = True,
+    secrets: bool = True,
     progress: Say = quiet,
+    instead: Mapping[Path, bytes] | None = None,
 ) -> Checked:
     """Validate `stack` for the hosts of an inventory file; no host is connected.
 
     `artifacts` False leaves pinned files and digests alone, for commands that send none; else they
-    are fetched or built where need be, which `progress` hears of.
+    are fetched or built where need be, which `progress` hears of. `secrets` False does not look
+    secrets up. `instead` has contents to take for group data files.
     Raises Refused (also CheckFailed, with every problem) when anything is wrong.
     """
-    inventory = load_inventory(path, data)
+    inventory = load_inventory(path, data, instead)
     checked = Checked()
     problems: list[Problem] = []
     others: list[str] = []
     making: Making = {"progress": progress, "production": builds_nothing(inventory)}
     places = chosen(inventory, stack, limit, path)
     for host in (host for host in inventory if host.name in places):
-        sources = _sources(Path(path), ["all", *host.groups, Path(path).stem], data)
+        sources = variable_sources(Path(path), ["all", *host.groups, Path(path).stem], data)
         try:
             settings = stack.settings(dict(host.data.dict()), host.name, sources, host.groups)
         except ConfigProblems as error:
@@ -87,7 +90,8 @@ def check_inventory(
         checked.settings[host.name] = settings
         for part, one in settings.items():
             try:
-                resolver(one, host.name, sources)
+                if secrets:
+                    resolver(one, host.name, sources)
                 if artifacts:
                     _pinned(checked, host.name, part, one, making)
             except ConfigProblems as error:
@@ -140,7 +144,9 @@ def _beyond(host: Host) -> dict[str, StackSettings]:
         return {}
 
 
-def _sources(inventory: Path, groups: Sequence[str], data: Mapping[str, Any]) -> dict[str, str]:
+def variable_sources(
+    inventory: Path, groups: Sequence[str], data: Mapping[str, Any]
+) -> dict[str, str]:
     """Map each variable to the file that set it; later groups win, as pyinfra merges them."""
     sources: dict[str, str] = {}
     folders = [Path("group_data"), inventory.parent / "group_data"]
