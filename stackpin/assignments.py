@@ -124,6 +124,8 @@ def write(path: Path, before: bytes, after: bytes) -> None:
         _replace(real, after)
         os.fsync(folder)
     finally:
+        # By name: gevent puts closing off, and the next writer would wait for this process.
+        fcntl.flock(folder, fcntl.LOCK_UN)
         os.close(folder)
 
 
