@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from stackpin.config.hoststack import SlotPorts
+from stackpin.config.hoststack import SharedPort, SlotPorts
 
 __all__ = ["VARIABLE", "Conflict", "conflict", "serves"]
 
@@ -36,15 +36,19 @@ def serves(state: Mapping[str, Any]) -> bool:
 
 
 def conflict(
-    state: Mapping[str, Any], deployed: Mapping[str, int], declared: SlotPorts
+    state: Mapping[str, Any],
+    deployed: Mapping[str, int],
+    declared: SlotPorts | SharedPort,
+    remedy: str = REMEDY,
 ) -> Conflict | None:
     """Compare the ports a stack was `deployed` with to the `declared` ones, if it serves."""
-    wanted = {slot: int(getattr(declared, slot)) for slot in SLOTS}
+    wanted = {slot: int(declared.model_dump()[slot]) for slot in SLOTS}
     if not serves(state) or all(deployed.get(slot, port) == port for slot, port in wanted.items()):
         return None
     return Conflict(
         _listed(wanted),
         f"{_listed(deployed)} while {state['live_release']} is live there",
+        remedy,
     )
 
 

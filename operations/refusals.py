@@ -6,7 +6,7 @@ A refusal must not wait for an operation, because the ones before it would have 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -16,11 +16,13 @@ from pyinfra.context import host
 
 from facts.accounts import Account
 from facts.git import WorkTree
+from facts.nginx import DEFAULT_LINK, Listening, PackagedDefaultSite
 from facts.stacks import SlotPorts, StackState
 from operations.accounts import HOME, described, is_service_account
-from operations.ports import VARIABLE, conflict, serves
+from operations.ports import REMEDY, VARIABLE, conflict, serves
 from operations.program import lock_token
 from operations.repository import problem
+from stackpin.config.hoststack import SharedPort
 from stackpin.config.hoststack import SlotPorts as Ports
 from stackpin.errors import Refused, StackpinError
 
@@ -85,15 +87,50 @@ def require_repository(variable: str, path: str, user: str, create: bool) -> Non
     refuse(variable, f"{why} at {path}", "the top of a Git work tree", remedy)
 
 
-def require_ports_of_live(ports: Ports) -> None:
-    """Refuse to move the CRM to other ports while a release serves on the ones it has."""
-    state = host.get_fact(StackState, stack="crm")
+def require_ports_of_live(
+    ports: Ports | SharedPort, stack: str = "crm", variable: str = VARIABLE, remedy: str = REMEDY
+) -> None:
+    """Refuse to move `stack` to other ports while a release serves on the ones it has."""
+    state = host.get_fact(StackState, stack=stack)
     if not serves(state):
         return
-    deployed = host.get_fact(SlotPorts, stack="crm")
-    found = conflict(state, deployed, ports)
+    deployed = host.get_fact(SlotPorts, stack=stack)
+    found = conflict(state, deployed, ports, remedy)
     if found:
-        refuse(VARIABLE, found.found, found.expected, found.remedy)
+        refuse(variable, found.found, found.expected, found.remedy)
+
+
+def require_ports_of_nginx(ports: Sequence[int], own: str) -> None:
+    """Refuse `ports` on which somebody else's site listens; `own` is the link of this site.
+
+    nginx would serve both by name, and by chance where no name fits. Debian's own default site,
+    untouched, gives way instead (see `operations.nginx`).
+    """
+    packaged = host.get_fact(PackagedDefaultSite)
+    for path, listening in host.get_fact(Listening).items():
+        taken = sorted(set(ports) & set(listening))
+        if path == own or not taken or (path == DEFAULT_LINK and set(taken) <= set(packaged)):
+            continue
+        refuse(
+            f"nginx port {', '.join(map(str, taken))}",
+            f"{path}, which listens there",
+            "no other site on this port",
+            "Remove that site, give it another port, or change infracore_ports.",
+        )
+
+
+def require_port_kept(variable: str, port: int, site: str, stack: str, remedy: str) -> None:
+    """Refuse to take `port` from nginx's enabled `site` while what `stack` serves asks there."""
+    state = host.get_fact(StackState, stack=stack)
+    listening = host.get_fact(Listening).get(site, [])
+    if serves(state) and listening and port not in listening:
+        refuse(
+            variable,
+            str(port),
+            f"one of {', '.join(map(str, listening))} while {state['live_release']} of {stack} is "
+            "live, which knows no other",
+            remedy,
+        )
 
 
 def require_no_other_deploy(stack: str) -> None:

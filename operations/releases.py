@@ -23,6 +23,24 @@ ENDED = {"retired", "reverted", "failed", "broken"}
 
 
 @operation()
+def needs(stack: str, release: str, remedy: str) -> Generator[PyinfraCommand, None, None]:
+    """Stop where `stack` does not have `release`, which what follows reads; change nothing.
+
+    In a plan that is not known yet: the release may be what another part of the same run brings.
+    """
+    state = host.get_fact(StackState, stack=stack)
+    if _complete(state, release):
+        host.noop(f"{stack} has {release}")
+        return
+    note(Change("directory", f"{stack} {release}", None, "to be there"))
+    yield StringCommand(
+        "echo",
+        QuoteString(f"{stack}: found no release {release}, expected it on this host. {remedy}"),
+        ">&2; exit 1",
+    )
+
+
+@operation()
 def activate(
     stack: str, release: Release, artifact: Path | bytes | None = None
 ) -> Generator[PyinfraCommand, None, None]:

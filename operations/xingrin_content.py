@@ -10,6 +10,7 @@ from operations.containers import image_release
 from operations.crm_content import boot_unit, state_directories
 from operations.entries import Directory, File, Link
 from stackpin.config.common import Resolve
+from stackpin.config.fields import RegistryFields
 from stackpin.config.release import Release
 from stackpin.config.xingrin import XingrinBase, XingrinServer
 from stackpin.config.xingrin_env import GENERATED
@@ -38,14 +39,14 @@ def generated(settings: XingrinServer) -> tuple[dict[str, int], dict[str, str]]:
 
 
 def pull_secrets(
-    settings: XingrinBase, resolve: Resolve, root: Path
+    settings: RegistryFields, resolve: Resolve, root: Path
 ) -> tuple[tuple[str, str] | None, str | None]:
     """Return the registry's login (user, password) and its CA's text, each None where not set."""
     login = None
     if settings.registry_username is not None and settings.registry_password is not None:
         password = resolve(settings.registry_password).get_secret_value()
         login = (settings.registry_username, password)
-    return login, read_pem("xingrin_registry_ca", settings.registry_ca, root)
+    return login, read_pem(f"{settings.prefix}registry_ca", settings.registry_ca, root)
 
 
 def read_pem(variable: str, name: str | None, root: Path) -> str | None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from facts.stacks import SlotPorts
-from operations import nginx, portal_content, ports
+from operations import ports
 from stackpin.artifacts import Artifact
 from stackpin.config.common import StackSettings
 from stackpin.config.crm import CrmSettings
@@ -17,10 +16,10 @@ from stackpin.config.fields import RegistryFields
 from stackpin.config.needs import merged
 from stackpin.config.portal import PortalSettings
 from stackpin.config.upstream import CrmUpstream
-from stackpin.engine.remote import RemoteRefused
 from stackpin.engine.session import Session
 from stackpin.errors import Refused, StackpinError
 from stackpin.health.trust import served_certificate
+from stackpin.rollout.preflighting_nginx import refused_site
 from stackpin.rollout.pulling import registry
 from stackpin.secrets import resolver
 
@@ -63,8 +62,7 @@ def ask_hosts(
                 found[HOST if item["scope"] == "host" else part].append(
                     {key: value for key, value in item.items() if key != "scope"}
                 )
-            if isinstance(own, PortalSettings):
-                found[part] += _nginx(session, host, own, found[HOST])
+            found[part] += _nginx(session, host, part, own)
             if "registry" in wanted:
                 _soften(session, host, part, found[part])
         for part, own in settings[host].items():
@@ -162,29 +160,13 @@ def _item(
     }
 
 
-def _nginx(
-    session: Session, host: str, settings: PortalSettings, items: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
+def _nginx(session: Session, host: str, part: str, settings: StackSettings) -> list[dict[str, Any]]:
     """Try the site that would be rendered, where nginx is there to judge it."""
-    if any(item["name"] == "command nginx" and not item["ok"] for item in items):
+    found = refused_site(session, host, part, settings)
+    if found is None:
         return []
-    root = Path.cwd()
-    tls = portal_content.tls_files(settings, resolver(settings, host), root)
-    files, links = portal_content.site(settings, tls, root)
     item = _item("nginx site", "accepted by nginx -t", "accepted by nginx -t", ok=True)
-    if not _certificate_there(session, host):
-        # Before the first deploy the site names a certificate that is not there yet; nginx
-        # would refuse it for that alone.
-        return []
-    try:
-        session.call(host, "nginx-test", "portal", nginx.payload(files, links), timeout=TIMEOUT)
-    except RemoteRefused as error:
-        snippet = settings.nginx_snippet
-        remedy = f"Correct {snippet}." if snippet else "Correct the host's nginx configuration."
-        item |= {"ok": False, "measured": error.message, "remedy": remedy}
+    if found:
+        measured, _, remedy = found.rpartition("\n")
+        item |= {"ok": False, "measured": measured, "remedy": remedy}
     return [item]
-
-
-def _certificate_there(session: Session, host: str) -> bool:
-    files = [portal_content.CERTIFICATE, portal_content.KEY]
-    return session.run(host, ["ls", *files]).status == 0

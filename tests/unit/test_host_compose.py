@@ -268,6 +268,11 @@ def test_variables_reach_compose_exactly_and_never_by_argument(
     assert not [call for call in engine.calls if "a$b" in call]
 
 
+def test_containers_may_run_as_the_account_that_owns_the_data() -> None:
+    assert services.account("root") == "0:0"
+    assert services.account("nobody-of-that-name") == ""
+
+
 def test_a_service_the_release_has_no_more_is_removed(stack: Stack, engine: Docker) -> None:
     serve(stack, "blue", "one")
     engine.make("frontend", "one")

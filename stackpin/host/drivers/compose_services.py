@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import pwd
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -130,12 +131,13 @@ def compose(
     argv += [f"--project-directory={folder}", f"--file={folder / FILE}", "--file=-"]
     argv += [f"--profile={slot}" for slot in slots]
     values = client(releases.environment(stack, release, None))
+    own = {"STACKPIN_RELEASE": release, "STACKPIN_USER": account(stack.user)}
     done = docker.docker(
         *argv,
         *words,
         data=overlay(stack, release, slots),
         # Stacks may share a project: what is another's there is no orphan.
-        env={**values, "STACKPIN_RELEASE": release, "COMPOSE_IGNORE_ORPHANS": "1"},
+        env={**values, **own, "COMPOSE_IGNORE_ORPHANS": "1"},
         timeout=timeout,
         check=False,
     )
@@ -145,6 +147,15 @@ def compose(
             f"docker compose {_command(words)} of {release}: {mask(_reason(done))}", code=done.code
         )
     return done
+
+
+def account(user: str) -> str:
+    """Return uid:gid of an account, which owns what containers share with the host; "" for none."""
+    try:
+        found = pwd.getpwnam(user)
+    except KeyError:
+        return ""
+    return f"{found.pw_uid}:{found.pw_gid}"
 
 
 def client(values: Mapping[str, str]) -> dict[str, str]:

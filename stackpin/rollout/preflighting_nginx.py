@@ -1,0 +1,81 @@
+"""Having a host's nginx judge the site that would be rendered, where nginx is there to do so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from facts.nginx import DEFAULT_LINK, PackagedDefaultSite
+from operations import infracore_content, infracore_edge, nginx, portal_content
+from operations.entries import File, Link
+from stackpin.config.common import StackSettings
+from stackpin.config.infracore import InfracoreFiles
+from stackpin.config.portal import PortalSettings
+from stackpin.engine.remote import RemoteRefused
+from stackpin.engine.session import Session
+from stackpin.secrets import resolver
+
+__all__ = ["refused_site"]
+
+TIMEOUT = 120.0
+
+
+class Site(NamedTuple):
+    """What would be put below /etc/nginx, the files it must find, and what to correct."""
+
+    files: list[File]
+    links: list[Link]
+    certificate: list[str]
+    ports: Sequence[int]
+    remedy: str
+
+
+def refused_site(session: Session, host: str, part: str, settings: StackSettings) -> str | None:
+    """Return nginx's words against the site of `part` with the remedy, "" when it is accepted.
+
+    None where that cannot be known: the part has no site, or before the first deploy nginx is not
+    there, or the certificate, for whose absence alone nginx would refuse the site.
+    """
+    site = _site(settings, host)
+    if site is None:
+        return None
+    if session.run(host, ["ls", "/etc/nginx/nginx.conf", *site.certificate]).status != 0:
+        return None
+    fact = PackagedDefaultSite()
+    told = session.run(host, fact.command(), timeout=TIMEOUT).stdout.decode()
+    # Debian's untouched default site gives way in a deploy; so it does here.
+    gives_way = set(fact.process(told.splitlines())) & set(site.ports)
+    wanted = nginx.payload(site.files, site.links, [DEFAULT_LINK] if gives_way else [])
+    try:
+        session.call(host, "nginx-test", part, wanted, timeout=TIMEOUT)
+    except RemoteRefused as error:
+        return f"{error.message}\n{site.remedy}"
+    return ""
+
+
+def _site(settings: Any, host: str) -> Site | None:  # noqa: ANN401 - of any stack
+    root = Path.cwd()
+    if isinstance(settings, PortalSettings):
+        tls = portal_content.tls_files(settings, resolver(settings, host), root)
+        files, links = portal_content.site(settings, tls, root)
+        snippet = settings.nginx_snippet
+        return Site(
+            files,
+            links,
+            [portal_content.CERTIFICATE, portal_content.KEY],
+            [settings.http_port, settings.https_port],
+            f"Correct {snippet}." if snippet else "Correct the host's nginx configuration.",
+        )
+    if isinstance(settings, InfracoreFiles):
+        pair = infracore_content.given(settings, resolver(settings, host), root)
+        files, links = infracore_edge.site(settings, pair[-1] if pair else None)
+        there = [infracore_edge.CERTIFICATE, infracore_edge.KEY]
+        return Site(
+            files,
+            links,
+            there if settings.tls is not None else [],
+            infracore_edge.ports(settings),
+            "Correct the host's nginx configuration.",
+        )
+    return None
