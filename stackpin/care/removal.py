@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stackpin.care.fleet import Answers, ask, change
-from stackpin.care.parts import parts, parts_on
+from stackpin.care.parts import parts, parts_on, shares_hosts
 from stackpin.engine.remote import RemoteRefused
 from stackpin.engine.session import Session
 from stackpin.rollout.model import whoami
@@ -41,7 +41,10 @@ def together(stack: str) -> list[str]:
     """Return lines about what goes with the last stack, where several parts go at once."""
     if len(parts(stack)) == 1:
         return []
-    return [f"remove {path} as well, if no other stack is left on the host" for path in SHARED]
+    told = [f"remove {path} as well, if no other stack is left on the host" for path in SHARED]
+    if shares_hosts(stack):
+        told.append("remove their service account as well, with the last stack that runs as it")
+    return told
 
 
 def remove(session: Session, stack: str, seen: Answers, *, keep_backups: bool) -> Answers:
@@ -78,7 +81,8 @@ def _again(
     """List once more, as an earlier part went; return the sum if only SHARED joined the list."""
     fresh = session.call(host, "uninstall-list", part, {"keep_backups": keep_backups})
     joined = [item for item in fresh["remove"] if item not in shown["remove"]]
-    if any(item.get("path") not in SHARED for item in joined):
+    # The host lists an account only where no other stack is left that runs as it.
+    if any(item.get("path") not in SHARED and "user" not in item for item in joined):
         raise RemoteRefused(
             host,
             f"uninstall of {part}: {_subject(joined[0])} joined the list since it was shown; "

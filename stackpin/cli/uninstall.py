@@ -12,17 +12,22 @@ from stackpin.cli.output import Output
 
 @click.command()
 @click.option("--delete-backups", is_flag=True, help="Delete the backups as well.")
+@click.option("--dry", is_flag=True, help="List what would go and what stays; remove nothing.")
 @assume_yes
 @target
-def uninstall(out: Output, target: Target, *, delete_backups: bool, yes: bool) -> int:
+def uninstall(out: Output, target: Target, *, delete_backups: bool, dry: bool, yes: bool) -> int:
     """Remove a stack: lists exactly what will go and what stays, then asks for the stack's name.
 
-    Backups stay unless told otherwise. What goes is compared with the list once more on the host:
-    a list that changed meanwhile is refused.
+    Backups stay unless told otherwise. The parts of a stack go in the opposite order of their
+    rollout, so that what they share goes with the first part.
+
+    What goes is compared with the list once more on the host: a list that changed meanwhile is
+    refused.
 
     \b
     Examples:
       stackpin uninstall inventories/staging crm
+      stackpin uninstall inventories/staging infracore --dry
       stackpin uninstall inventories/staging site --limit web2 --delete-backups
     """
     from stackpin.care import removal
@@ -43,6 +48,8 @@ def uninstall(out: Output, target: Target, *, delete_backups: bool, yes: bool) -
         out.document({"listed": listed.values_json()})
         if not removal.anything(listed):
             out.line("nothing to remove")
+            return 0
+        if dry:
             return 0
         question = f"Remove {target.stack} from {', '.join(session.hosts)} as listed?"
         confirm(out, question, yes=yes, expect=target.stack)

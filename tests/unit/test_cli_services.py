@@ -173,3 +173,25 @@ def test_shells_complete_services(begun: str, found: list[str]) -> None:
     assert [item.value for item in offered if item.type == "plain"] == found
     stacks = complete.get_completions(["logs", "inventories/prod"], "infrac")
     assert "infracore" in [item.value for item in stacks]
+
+
+def test_uninstall_goes_backwards_and_the_account_goes_with_the_files(hosts: Any) -> None:
+    seen: list[str] = []
+
+    def listed(_host: str, _payload: Any) -> dict[str, Any]:
+        part = fake.calls[-1][2]
+        seen.append(part)
+        last = [{"user": "infracore", "why": "account"}] if seen.count(part) > 1 else []
+        last = last if part == "infracore-files" else []
+        return {"remove": [{"path": f"/{part}", "why": "releases"}, *last], "sha256": part}
+
+    fake = hosts({"uninstall-list": listed, "uninstall": {"ok": True}})
+    dry = run("uninstall", *INFRA, "--dry")
+    assert dry.exit_code == 0, dry.output
+    assert "remove /infracore-console (releases)" in dry.stdout
+    assert "uninstall" not in fake.commands()
+    seen.clear()
+    done = run("uninstall", *INFRA, "--yes")
+    assert done.exit_code == 0, done.output
+    gone = [part for _, command, part, _ in fake.calls if command == "uninstall"]
+    assert gone == [f"infracore-{name}" for name in (*SERVICES[::-1], "files")]
