@@ -86,8 +86,9 @@ demo: setup system artifacts
 demo-fleet: setup system
 	@$(BIN)/python -m stackpin.lab.demo --act fleet
 
+# ONLY=NAME measures one: site, fleet_gap, infracore_gap or fleet_simulated.
 bench: setup system artifacts
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
 
 # --- upkeep -----------------------------------------------------------------------------------
 # Needs uv (https://docs.astral.sh/uv/). No index address is written into the lock files.

@@ -38,3 +38,26 @@ def _row(bench: Bench, what: str, command: str, *words: str) -> Row:
         round(statistics.median(cost.execs for cost in costs)),
     )
     return Row(what, middle)
+
+
+def section(rows: list[Row], first: float) -> list[str]:
+    """Write the figures as Markdown lines; `first` is what two deploys of a fresh host took."""
+    return [
+        "## Nothing to do",
+        "",
+        f"Both stacks on one host in sync, median of {RUNS} runs, no added latency. "
+        "*Commands* are the privileged commands the host's sudo recorded: each is a round trip. "
+        "`drift` and `verify` ask more than a plan does. These are the baseline for the work on "
+        "speed: facts are still asked one by one, as stock pyinfra does.",
+        "",
+        "| command | wall s | CPU s here | commands on the host |",
+        "|---|---|---|---|",
+        *(
+            f"| {row.what} | {row.cost.wall:.2f} | {row.cost.cpu:.2f} | {row.cost.execs} |"
+            for row in rows
+        ),
+        "",
+        f"First deploy of both stacks on a fresh host, and a second one: {first:.0f} s together, "
+        "with the gate set to two healthy seconds.",
+        "",
+    ]

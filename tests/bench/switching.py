@@ -68,3 +68,27 @@ def _seed(bench: Bench) -> None:
             f" && systemctl start {unit}"
         )
         time.sleep(PAUSE)
+
+
+def section(rows: list[Row]) -> list[str]:
+    """Write the figures as Markdown lines."""
+    lines = [
+        "## Switching under load",
+        "",
+        "32 keep-alive and 8 one-shot connections through nginx over TLS, reads and writes, no "
+        "client retry; every reset, wrong status, wrong body and missing answer is a failure. "
+        "All ways in one run on one host. A failing client comes back at once, so read the "
+        "failures of an outage as its length. *Lost* are writes that were acknowledged and are "
+        "not in the database afterwards.",
+        "",
+        "| way | switches | requests | failed | lost | p50 ms | p99 ms | max ms |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        r, ms = row.result, row.result.latency_ms
+        lost = "unknown" if r.lost is None else len(r.lost)
+        lines.append(
+            f"| {row.way} | {row.switches} | {r.requests:,} | {r.failed:,} | {lost} | "
+            f"{ms.get('p50', 0):.1f} | {ms.get('p99', 0):.1f} | {ms.get('max', 0):.1f} |"
+        )
+    return [*lines, ""]

@@ -94,6 +94,7 @@ def test_a_healthy_host_under_load(tmp_path: Path, token: Path, certificate: Pat
         assert time.monotonic() - began < 5
         assert (result.failed, result.samples, result.lost) == (0, [], [])
         assert result.ok == result.requests
+        assert result.longest_gap == 0
         assert 10 < result.requests < 200  # think time bounds it
         assert result.acknowledged and len(set(result.acknowledged)) == len(result.acknowledged)
         assert set(result.versions) == {"v1.0.0"}
@@ -104,6 +105,7 @@ def test_a_healthy_host_under_load(tmp_path: Path, token: Path, certificate: Pat
             process.kill()
             time.sleep(0.5)
         result = load.result()
+        assert 0 < result.longest_gap < result.seconds
         assert result.failed_by_kind["status"] > 0  # 502 from the front
         assert result.lost is None  # nobody is there to ask
         assert 0 < len(result.samples) <= 20

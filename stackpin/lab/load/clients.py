@@ -36,6 +36,7 @@ class Runner:
         self._failures: Counter[str] = Counter()
         self._versions: Counter[str] = Counter()
         self._result = Result()
+        self._last_good, self._failing = time.monotonic(), False
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
@@ -45,12 +46,13 @@ class Runner:
     async def run(self) -> Result:
         """Load the target until the time is up or `stop` is called; then count what is lost."""
         plan, result = self._plan, self._result
-        began = time.monotonic()
+        began = self._last_good = time.monotonic()
         result.started = _now()
         clients = [self._client(i, keep=i < plan.keep_alive) for i in range(self._clients)]
         alarm = asyncio.get_running_loop().call_later(plan.seconds, self._stop.set)
         await asyncio.gather(*clients)
         alarm.cancel()
+        self._note_gap()
         result.ended = _now()
         result.seconds = round(time.monotonic() - began, 3)
         result.failed_by_kind = dict(self._failures)
@@ -102,6 +104,7 @@ class Runner:
                 connection.close()
             return None
         self._latencies.append(time.monotonic() - began)
+        self._note_gap()
         self._result.ok += 1
         if version := answer.headers.get("x-app-version"):
             self._versions[version] += 1
@@ -134,10 +137,19 @@ class Runner:
         if not good:
             raise RequestError("body", f"unexpected body: {start}")
 
+    def _note_gap(self) -> None:
+        """At a good answer, or the end: how long there was none, if something failed meanwhile."""
+        now = time.monotonic()
+        if self._failing:
+            gap = round(now - self._last_good, 3)
+            self._result.longest_gap = max(self._result.longest_gap, gap)
+        self._last_good, self._failing = now, False
+
     def _fail(self, request: str, error: Exception) -> None:
         kind = error.kind if isinstance(error, RequestError) else "timeout"
         detail = str(error) or f"no answer within {REQUEST_SECONDS:.0f} s"
         self._failures[kind] += 1
+        self._failing = True
         if len(self._result.samples) < MOST_SAMPLES:
             sample = {"at": _now(), "request": request, "kind": kind, "detail": detail}
             self._result.samples.append(sample)

@@ -75,6 +75,8 @@ class Result:
     failed: int = 0
     failed_by_kind: dict[str, int] = field(default_factory=dict)
     samples: list[dict[str, str]] = field(default_factory=list)
+    longest_gap: float = 0.0
+    """Most seconds between two good answers with a failure between them; 0 without a failure."""
     latency_ms: dict[str, float] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
     """Answers by the `X-App-Version` they carried: a switch can be seen in it."""
