@@ -40,16 +40,19 @@ _HEALTHY: dict[Service, dict[str, JsonValue]] = {
 _SHARE = 2.0 / len(SERVICES)  # of the two points for what runs, and of the two for what answers
 
 
-def slot(service: Service, weight: float = 1.0) -> list[BaseCheck]:
-    """List checks asked of a service's slot on its own port, each with `weight` in the score."""
+def slot(service: Service) -> list[BaseCheck]:
+    """List checks asked of a service's slot on its own port.
+
+    They must pass but weigh nothing: the score is that of the eight, see `host`.
+    """
     url = f"{_SLOT}{_PATH[service]}"
     found: list[BaseCheck] = [
-        HttpCheck(name="health", url=url, json_has=_HEALTHY[service], weight=weight)
+        HttpCheck(name="health", url=url, json_has=_HEALTHY[service], weight=0.0)
     ]
     if service == "gate":
         routes = f"http://127.0.0.1:{{port+{METRICS}}}/health"
         found.append(
-            HttpCheck(name="routes", url=routes, json_has={"status": "healthy"}, weight=weight)
+            HttpCheck(name="routes", url=routes, json_has={"status": "healthy"}, weight=0.0)
         )
     return found
 

@@ -21,13 +21,14 @@ def evaluate(results: Sequence[Mapping[str, Any]], pass_score: float) -> dict[st
     """Turn CheckResults into a GateResult.
 
     `pass_score` is a share, 0.0 to 1.0. A required check that fails fails the gate whatever the
-    score, so that disk and memory never outvote a dead port. No checks at all score 1.0.
+    score, so that disk and memory never outvote a dead port. Checks that all weigh nothing, or none
+    at all, score 1.0 unless a required one fails, then 0.0.
     Returns {passed, score, threshold, results, log: []}; the caller fills `log`.
     """
     total = sum(float(result["weight"]) for result in results)
     good = sum(float(result["weight"]) for result in results if result["ok"])
-    score = good / total if total > 0 else 1.0
     required = all(result["ok"] for result in results if result["required"])
+    score = good / total if total > 0 else float(required)
     return {
         # The epsilon forgives binary fractions: 0.1 + 0.2 + 0.45 must reach 0.75.
         "passed": bool(required and score + 1e-9 >= pass_score),

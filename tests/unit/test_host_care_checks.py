@@ -313,3 +313,12 @@ def test_masker_takes_names_that_look_secret_and_leaves_the_rest() -> None:
     env = {"ADMIN_PASSWORD": "geheim1", "LOG_LEVEL": "info", "API_KEY": "k-1"}
     assert Masker.of(env)("geheim1 info k-1") == "*** info ***"
     assert Masker.of({}, ())("text") == "text"
+
+
+def test_checks_without_weight_decide_by_being_required() -> None:
+    assert evaluate([result(True, 0, required=True)], 0.75)["score"] == 1.0
+    failed = evaluate([result(False, 0, required=True)], 0.75)
+    assert (failed["passed"], failed["score"]) == (False, 0.0)
+    assert evaluate([result(False, 0)], 0.75)["passed"]
+    whole = evaluate([result(False, 0, required=True), result(True, 8)], 0.75)
+    assert (whole["passed"], whole["score"]) == (False, 1.0)
