@@ -9,6 +9,7 @@ from stackpin.engine.session import Session
 from stackpin.errors import Refused
 
 __all__ = [
+    "entry_part",
     "keeper_of",
     "keepers",
     "only_host",
@@ -81,6 +82,13 @@ def services_on(
 def slot_part(stack: str) -> str:
     """Return the first part of `stack` that runs as a service; refuse when there is none."""
     return services(stack)[0]
+
+
+def entry_part(stack: str, service: str | None = None) -> str:
+    """Return the part that a tunnel leads to: that of `service`, or the one declared as entry."""
+    if service is None and (entry := stacks.stack(stack).entry):
+        return entry
+    return services(stack, service)[0]
 
 
 def keeper_of(part: str) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import click
 
-from stackpin.cli.options import Target, target
+from stackpin.cli.options import Target, service_argument, target
 from stackpin.cli.output import Output
 from stackpin.errors import Refused
 
@@ -16,8 +16,12 @@ from stackpin.errors import Refused
     "--local-port", type=click.IntRange(1, 65535), metavar="PORT", help="Default: any free one."
 )
 @target
-def tunnel(out: Output, target: Target, *, local_port: int | None) -> int:
+@service_argument
+def tunnel(out: Output, target: Target, *, local_port: int | None, service: str | None) -> int:
     """Forward a local port over SSH to the live slot, which listens on the host's loopback only.
+
+    Of a stack with several services it leads to SERVICE, by default to the one people use: of
+    InfraCore the console.
 
     It follows the live slot over a deploy. Ctrl-C closes it with exit status 0. Only this machine
     can connect to it (127.0.0.1).
@@ -26,8 +30,10 @@ def tunnel(out: Output, target: Target, *, local_port: int | None) -> int:
     Examples:
       stackpin tunnel inventories/prod crm --limit web1
       stackpin tunnel inventories/prod crm --limit web1 --local-port 18190
+      stackpin tunnel inventories/prod infracore --limit core1
+      stackpin tunnel inventories/prod infracore gate --limit core1
     """
-    from stackpin.care.parts import only_host, slot_part
+    from stackpin.care.parts import entry_part, only_host
     from stackpin.care.ports import live_port
     from stackpin.care.tunnel import Tunnel
     from stackpin.engine.interrupts import interruptible
@@ -35,7 +41,7 @@ def tunnel(out: Output, target: Target, *, local_port: int | None) -> int:
 
     if out.as_json:
         raise Refused("--json with tunnel: it runs until Ctrl-C and has no document to give")
-    part = slot_part(target.stack)
+    part = entry_part(target.stack, service)
     with open_session(target.inventory, target.limit, target.data, stack=target.stack) as session:
         host = only_host(session, "tunnel")
         port = live_port(session, host, part)

@@ -41,6 +41,7 @@ class Stack:
     on_failure: Literal["halt", "rollback"] = "halt"  # what a stopped run does with changed hosts
     tolerates_unreachable: bool = False  # a host out of reach is left for the next run
     keeper: str | None = None  # the part whose backups hold this one's data; None: its own do
+    entry: str | None = None  # the part `tunnel` leads to; None: the first that runs as a service
     witness: str | None = None  # the stack whose host tells whether one of these is healthy
 
     def applies_to(self, groups: Sequence[str] | None) -> bool:
@@ -148,6 +149,7 @@ STACKS: dict[str, Stack] = {
         tuple(part.name for part in _INFRACORE),
         version_variable="infracore_version",
         on_failure="rollback",
+        entry=PARTS["console"],
     ),
     **{part.name: part for part in _INFRACORE},
 }

@@ -10,14 +10,18 @@ from click.shell_completion import ShellComplete
 from infra_kit import SERVICES, infracore
 from test_cli_care import STATE, fleet, run
 
+from stackpin.care import parts
 from stackpin.care import stream as streams
 from stackpin.cli import main
+from stackpin.config.stacks import STACKS
 from stackpin.engine.remote import RemoteGate
+from stackpin.errors import Refused
 
 __all__ = ["fleet", "infracore"]
 
 pytestmark = pytest.mark.usefixtures("infracore")
 INFRA = ("inventories/prod", "infracore")
+REAL = STACKS["infracore"]  # the tests themselves use the kit's
 
 
 @pytest.fixture
@@ -176,22 +180,34 @@ def test_shells_complete_services(begun: str, found: list[str]) -> None:
 
 
 def test_uninstall_goes_backwards_and_the_account_goes_with_the_files(hosts: Any) -> None:
-    seen: list[str] = []
-
-    def listed(_host: str, _payload: Any) -> dict[str, Any]:
+    def listed(_host: str, payload: Any) -> dict[str, Any]:
         part = fake.calls[-1][2]
-        seen.append(part)
-        last = [{"user": "infracore", "why": "account"}] if seen.count(part) > 1 else []
-        last = last if part == "infracore-files" else []
+        last = [{"user": "infracore", "why": "account"}] if len(payload["gone"]) == 5 else []
         return {"remove": [{"path": f"/{part}", "why": "releases"}, *last], "sha256": part}
 
     fake = hosts({"uninstall-list": listed, "uninstall": {"ok": True}})
     dry = run("uninstall", *INFRA, "--dry")
     assert dry.exit_code == 0, dry.output
     assert "remove /infracore-console (releases)" in dry.stdout
+    assert dry.stdout.rstrip().endswith("remove user infracore (account)")
     assert "uninstall" not in fake.commands()
-    seen.clear()
     done = run("uninstall", *INFRA, "--yes")
     assert done.exit_code == 0, done.output
     gone = [part for _, command, part, _ in fake.calls if command == "uninstall"]
     assert gone == [f"infracore-{name}" for name in (*SERVICES[::-1], "files")]
+
+
+def test_maintenance_is_the_keepers(hosts: Any) -> None:
+    fake = hosts({"maintenance": {"ok": True}})
+    shown = run("maintenance", "on", *INFRA)
+    assert shown.stdout == "a: infracore-files: maintenance on\n"
+    assert [part for _, c, part, _ in fake.calls if c == "maintenance"] == ["infracore-files"]
+
+
+def test_a_tunnel_leads_to_the_console_or_the_named_service() -> None:
+    assert parts.entry_part("infracore", "gate") == "infracore-gate"
+    assert parts.entry_part("crm") == "crm"
+    assert parts.entry_part("site") == "crm"
+    with pytest.raises(Refused, match="Did you mean console"):
+        parts.entry_part("infracore", "consol")
+    assert REAL.entry == "infracore-console"
