@@ -9,14 +9,12 @@ from operations import firewall
 from operations.entries import File, Link
 from operations.rendering import render
 from stackpin.config.infracore import FILES, PARTS, InfracoreBase
-from stackpin.config.infracore_types import ETC, HOME, METRICS, SERVICES, Service
+from stackpin.config.infracore_types import ETC, HOME, METRICS, SERVICES, SITE, SITE_LINK, Service
 
 __all__ = ["CERTIFICATE", "KEY", "SITE_LINK", "TLS", "ports", "rules", "site"]
 
 TLS = f"{ETC}/tls"
 CERTIFICATE, KEY = f"{TLS}/fullchain.pem", f"{TLS}/privkey.pem"
-SITE = "/etc/nginx/sites-available/stackpin-infracore.conf"
-SITE_LINK = "/etc/nginx/sites-enabled/stackpin-infracore.conf"
 
 
 @dataclass(frozen=True)

@@ -5,23 +5,37 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from stackpin.care.fleet import Answers, ask, change
-from stackpin.care.parts import parts, parts_on, shares_hosts
-from stackpin.engine.remote import RemoteRefused
+from stackpin.care.fleet import Answers, change
+from stackpin.care.parts import parts, parts_on
 from stackpin.engine.session import Session
 from stackpin.rollout.model import whoami
 
-__all__ = ["anything", "lines", "listed", "remove", "together"]
+__all__ = ["anything", "lines", "listed", "remove"]
 
 REMOVE_TIMEOUT = 300.0
-# What the last stack on a host takes with it. A part removed earlier in the same go makes a later
-# one the last, so these may join its list; anything else that joins is refused.
-SHARED = ("/usr/local/lib/stackpin", "/etc/systemd/system/stackpin-boot@.service")
+Choice = Mapping[str, bool]  # keep_backups, keep_data
 
 
-def listed(session: Session, stack: str, *, keep_backups: bool) -> Answers:
-    """Ask every host what an uninstall would remove and keep."""
-    return ask(session, stack, "uninstall-list", {"keep_backups": keep_backups})
+def listed(session: Session, stack: str, choice: Choice) -> Answers:
+    """Ask every host what an uninstall would remove and keep, part by part as they will go.
+
+    `choice`: {keep_backups, keep_data}. Each list is exact: what goes before it counts as gone.
+    """
+
+    def one(host: str) -> dict[str, Any]:
+        going = _going(session, stack, host)
+        calls = [("uninstall-list", part, _payload(choice, going, part)) for part in going]
+        return dict(zip(going, session.many(host, calls), strict=True))
+
+    answers = Answers()
+    asked = session.map(one)
+    for host, found in asked.values.items():
+        for part, answer in found.items():
+            kept = answers.errors if isinstance(answer, Exception) else answers.values
+            kept[host, part] = answer
+    for host, error in asked.errors.items():
+        answers.errors[host, parts(stack)[0]] = error
+    return answers
 
 
 def anything(answers: Answers) -> bool:
@@ -37,58 +51,38 @@ def lines(answer: Mapping[str, Any]) -> Iterator[str]:
         yield f"keep   {_subject(item)} ({item.get('why', '')})"
 
 
-def together(stack: str) -> list[str]:
-    """Return lines about what goes with the last stack, where several parts go at once."""
-    if len(parts(stack)) == 1:
-        return []
-    told = [f"remove {path} as well, if no other stack is left on the host" for path in SHARED]
-    if shares_hosts(stack):
-        told.append("remove their service account as well, with the last stack that runs as it")
-    return told
-
-
-def remove(session: Session, stack: str, seen: Answers, *, keep_backups: bool) -> Answers:
+def remove(session: Session, stack: str, seen: Answers, choice: Choice) -> Answers:
     """Remove what `seen` listed; a host whose list changed since then refuses.
 
     Parts go in the opposite order of their deploy: what stands in front goes last.
     """
     answers = Answers()
+    order = parts(stack)[::-1]
+    going = sorted(seen.values.items(), key=lambda item: order.index(item[0][1]))
     with change(session, stack, "uninstall"):
-        for part in reversed(parts(stack)):
-            for host in session.hosts:
-                key = (host, part)
-                if key not in seen.values or not seen.values[key].get("remove"):
-                    continue
-                try:
-                    if part == parts_on(session, stack, host)[-1]:
-                        expect = str(seen.values[key]["sha256"])
-                    else:
-                        expect = _again(session, host, part, seen.values[key], keep_backups)
-                    payload = {"who": whoami(), "keep_backups": keep_backups, "expect": expect}
-                    answers.values[key] = session.call(
-                        host, "uninstall", part, payload, timeout=REMOVE_TIMEOUT
-                    )
-                except Exception as error:
-                    answers.errors[key] = error
+        for (host, part), shown in going:
+            if not shown.get("remove"):
+                continue
+            expected = {"who": whoami(), "expect": str(shown["sha256"])}
+            payload = {**_payload(choice, _going(session, stack, host), part), **expected}
+            try:
+                answers.values[host, part] = session.call(
+                    host, "uninstall", part, payload, timeout=REMOVE_TIMEOUT
+                )
+            except Exception as error:
+                answers.errors[host, part] = error
     for host, part in answers.values:
         _clear_lock(session, host, part)
     return answers
 
 
-def _again(
-    session: Session, host: str, part: str, shown: Mapping[str, Any], keep_backups: bool
-) -> str:
-    """List once more, as an earlier part went; return the sum if only SHARED joined the list."""
-    fresh = session.call(host, "uninstall-list", part, {"keep_backups": keep_backups})
-    joined = [item for item in fresh["remove"] if item not in shown["remove"]]
-    # The host lists an account only where no other stack is left that runs as it.
-    if any(item.get("path") not in SHARED and "user" not in item for item in joined):
-        raise RemoteRefused(
-            host,
-            f"uninstall of {part}: {_subject(joined[0])} joined the list since it was shown; "
-            "nothing of this part was removed: run uninstall again",
-        )
-    return str(fresh["sha256"])
+def _going(session: Session, stack: str, host: str) -> list[str]:
+    """List the parts a host has, in the order they go."""
+    return list(reversed(parts_on(session, stack, host)))
+
+
+def _payload(choice: Choice, going: list[str], part: str) -> dict[str, Any]:
+    return {**choice, "gone": going[: going.index(part)]}
 
 
 def _clear_lock(session: Session, host: str, part: str) -> None:

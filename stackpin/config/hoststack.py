@@ -204,6 +204,7 @@ class HostStack(Model):
     redis: Redis | None = None
     tables: Schema | None = Field(default=None, alias="schema")
     members: list[str] = Field(default_factory=list)  # stacks whose data and trees this one keeps
+    owned: list[AbsPath] = Field(default_factory=list)  # made for it beside opt and data
 
     @model_validator(mode="after")
     def _one_at_a_time(self) -> Self:
@@ -219,8 +220,9 @@ class HostStack(Model):
                 del found[name]
             if not self.env_files:
                 del found["env_files"]
-        if not self.members:
-            del found["members"]
+        for name in ("members", "owned"):
+            if not found[name]:
+                del found[name]
         if self.compose and not self.compose.host_network:
             del found["compose"]["host_network"]
         return found

@@ -15,10 +15,13 @@ from stackpin.config.infracore_types import (
     DATA,
     ETC,
     HOME,
+    LOGS,
     METRICS,
     REHEARSALS,
     SECRETS,
     SERVICES,
+    SITE,
+    SITE_LINK,
     Service,
     Slot,
 )
@@ -84,6 +87,7 @@ class InfracoreFiles(InfracoreBase):
             listeners=Listeners(allowed=self.listeners()),
             static=Static(root=HOME, link="current"),
             members=list(PARTS.values()),
+            owned=[SITE_LINK, SITE, ETC, LOGS, REHEARSALS],
             backup=Backup(
                 repository=self.backup_repository,
                 keep_last=self.backup_keep_last,
@@ -253,9 +257,6 @@ class InfracoreGate(InfracoreService):
     service = "gate"
 
     def checks(self, where: Where | None = None) -> list[BaseCheck]:
-        """List those of its slots, which must pass but weigh nothing, and those of the whole.
-
-        So the score is that of the eight.
-        """
-        every = [*infracore_checks.slot("gate", weight=0.0), *self.whole_checks()]
+        """List those of its slots and the eight of the whole."""
+        every = [*infracore_checks.slot("gate"), *self.whole_checks()]
         return [check for check in every if where in (None, check.where)]

@@ -18,6 +18,8 @@ __all__ = [
     "REHEARSALS",
     "SECRETS",
     "SERVICES",
+    "SITE",
+    "SITE_LINK",
     "Overlap",
     "PublicPorts",
     "Service",
@@ -35,6 +37,8 @@ DATA = "/var/lib/infra-core"
 LOGS = "/var/log/infra-core"
 REHEARSALS = "/var/lib/infra-core-rehearsal"
 SECRETS = f"{ETC}/secrets.env"  # made once on the host: the secret that signs tokens
+SITE = "/etc/nginx/sites-available/stackpin-infracore.conf"
+SITE_LINK = "/etc/nginx/sites-enabled/stackpin-infracore.conf"
 METRICS = 1000  # gate serves its own health and metrics on its port plus this
 
 

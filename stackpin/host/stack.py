@@ -17,7 +17,7 @@ from stackpin.host.errors import refused
 __all__ = ["SLOTS", "GateSettings", "Stack", "host_root"]
 
 SLOTS = ("blue", "green")
-_TUPLES = ("checks", "pinned", "env_files", "members")
+_TUPLES = ("checks", "pinned", "env_files", "members", "owned")
 _NAME = re.compile(r"^[a-z][a-z0-9-]{0,30}$")
 
 
@@ -75,6 +75,7 @@ class Stack:
     redis: dict[str, Any] = field(default_factory=dict)
     schema: dict[str, Any] = field(default_factory=dict)
     members: tuple[str, ...] = ()
+    owned: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, name: str) -> Stack:
@@ -114,6 +115,7 @@ class Stack:
             pinned=tuple(data.get("pinned") or ()),
             env_files=tuple(data.get("env_files") or ()),
             members=tuple(data.get("members") or ()),
+            owned=tuple(data.get("owned") or ()),
             **values,
         )
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import grp
 import hashlib
 import json
 import os
-import pwd
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from stackpin.host import (
     postgres,
     runs,
     system,
+    uninstall_account,
     uninstall_docker,
     uninstall_firewall,
     units,
@@ -37,31 +37,56 @@ BOOT_UNIT = "/etc/systemd/system/stackpin-boot@.service"
 Item = dict[str, str]
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What of a stack is to stay, and which stacks are removed before it."""
+
+    keep_backups: bool
+    keep_data: bool
+    gone: frozenset[str]
+
+    @classmethod
+    def of(cls, payload: dict[str, Any]) -> Asked:
+        """Read a command's payload."""
+        return cls(
+            bool(payload.get("keep_backups", True)),
+            bool(payload.get("keep_data", False)),
+            frozenset(payload.get("gone") or ()),
+        )
+
+
 def uninstall_list(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
     """List what an uninstall would remove and what it would leave.
 
-    payload: {keep_backups: bool, default true}. Returns {remove: [{path|unit|user|container|image|
-    table, why}], keep: [{path, why}], sha256}; sha256 is what `uninstall` wants as `expect`. A
-    directory that holds something kept is listed entry by entry.
+    payload: {keep_backups: bool, default true; keep_data: bool, default false; gone: [stack]}.
+    `gone` are stacks that are removed before this one in the same go: they count as not there.
+    Returns {remove: [{path|unit|user|container|image|table, why}], keep: [{path|user, why}],
+    sha256}; sha256 is what `uninstall` wants as `expect`. A directory that holds something kept is
+    listed entry by entry.
     """
-    keep_backups = bool(payload.get("keep_backups", True))
-    keep = _keep(stack, keep_backups)
+    asked = Asked.of(payload)
+    keep = _keep(stack, asked)
     remove = _units(stack)
-    kept = [Path(item["path"]) for item in keep if item["path"].startswith("/")]
-    for path, why in _paths(stack, keep_backups):
+    kept = [Path(item["path"]) for item in keep if item.get("path", "").startswith("/")]
+    for path, why in _paths(stack, asked):
         remove += [{"path": str(part), "why": why} for part in around(path, kept)]
-    remove += _user(stack)
-    text = json.dumps([remove, keep, keep_backups], sort_keys=True)
+    accounts = uninstall_account.listed(stack, _others(stack, asked))
+    if asked.keep_data and _data_stays(stack, asked):
+        keep += [{**item, "why": "owns the data that stays"} for item in accounts]
+    else:
+        remove += accounts
+    text = json.dumps([remove, keep, asked.keep_backups], sort_keys=True)
     return {"remove": remove, "keep": keep, "sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def uninstall(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
     """Remove exactly what was listed; what cannot be removed is told and the rest goes on.
 
-    payload: {keep_backups, expect: sha256 of the list, who}. A last backup is made first when
-    backups are kept and the stack has a database. Returns {removed: [item], kept: [item],
-    final_backup: id or null}. Raises HostError(refused): the list is another one now, a run is
-    open, or members need it; HostError(error) with detail {left: [{path|unit|user, problem}]}.
+    payload: {keep_backups, keep_data, gone, expect: sha256 of the list, who}. A last backup is made
+    first when backups are kept and the stack has a database. Returns {removed: [item], kept:
+    [item], final_backup: id or null}. Raises HostError(refused): the list is another one now, a run
+    is open, one of `gone` is there, or members need it; HostError(error) with detail {left:
+    [{path|unit|user, problem}]}.
     """
     listed = uninstall_list(stack, payload)
     if payload.get("expect") != listed["sha256"]:
@@ -72,6 +97,12 @@ def uninstall(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
         )
     if stack.installed and not runs.ended(runs.load(stack)):
         raise refused(f"uninstall of {stack.name}: a run is open; finish or abort it first")
+    there = [name for name in Asked.of(payload).gone if Stack.load(name).installed]
+    if there:
+        raise refused(
+            f"uninstall of {stack.name}: {', '.join(there)} should be gone and is not; look why, "
+            "then run uninstall again"
+        )
     left_behind = [member.name for member in members.installed(stack)]
     if left_behind:
         raise refused(
@@ -115,7 +146,7 @@ def _units(stack: Stack) -> list[Item]:
     return [*found, *uninstall_docker.listed(stack), *uninstall_firewall.listed(stack)]
 
 
-def _paths(stack: Stack, keep_backups: bool) -> list[tuple[Path, str]]:
+def _paths(stack: Stack, asked: Asked) -> list[tuple[Path, str]]:
     """List our places, settings last: until they are gone, a cut uninstall can be repeated."""
     found: list[tuple[Path, str]] = []
     if stack.installed:
@@ -128,16 +159,17 @@ def _paths(stack: Stack, keep_backups: bool) -> list[tuple[Path, str]]:
             found.append((path, "nginx site of the stack"))
         found.append((stack.opt_dir, "releases"))
         found.append((stack.at(stack.data), "data"))
+        found += [(stack.at(path), "made for the stack") for path in stack.owned]
         if stack.is_static and stack.static.get("root"):
             found.append((stack.at(stack.static["root"]), "served files"))
     repository = Repository(stack)
-    if not keep_backups:
+    if not asked.keep_backups:
         if repository.local is not None and (repository.local / "config").is_file():
             found.append((repository.local, "backups"))
         found.append((stack.backup_dir, "backups"))
     found.append((stack.state_dir, "journal and state"))
     found.append((stack.settings_dir, "settings and environment"))
-    if not _others(stack):
+    if not _others(stack, asked):
         found.append((stack.at(BOOT_UNIT), "no other stack is left"))
         found.append((stack.at(PROGRAM), "no other stack is left"))
     unique = dict(reversed(found))  # of a path listed twice the first reason stays
@@ -148,7 +180,7 @@ def _paths(stack: Stack, keep_backups: bool) -> list[tuple[Path, str]]:
     ]
 
 
-def _keep(stack: Stack, keep_backups: bool) -> list[Item]:
+def _keep(stack: Stack, asked: Asked) -> list[Item]:
     found: list[Item] = []
     if stack.postgres.get("service"):
         # The volume stays, and opens with the password of its first start only.
@@ -159,10 +191,14 @@ def _keep(stack: Stack, keep_backups: bool) -> list[Item]:
         path = str(stack.at(stack.repo_root))
         found.append({"path": path, "why": "the publish repository is yours"})
     data = stack.at(stack.data)
-    if stack.installed and in_volume(data) and data.exists():
-        found.append({"path": str(data), "why": "data in a volume of docker"})
+    if stack.installed and _data_stays(stack, asked):
+        why = "data in a volume of docker" if in_volume(data) else "data, as asked"
+        found.append({"path": str(data), "why": why})
+        # What backups hold belongs to the data: secrets and certificates made on this host.
+        held = set(stack.backup.get("paths") or ()).intersection(stack.owned)
+        found += [{"path": str(stack.at(path)), "why": "goes with the data"} for path in held]
     repository = Repository(stack)
-    if not keep_backups:
+    if not asked.keep_backups:
         if repository.local is None:
             found.append({"path": repository.location, "why": "remote backups are never deleted"})
         return found
@@ -174,38 +210,17 @@ def _keep(stack: Stack, keep_backups: bool) -> list[Item]:
     return found
 
 
-def _user(stack: Stack) -> list[Item]:
-    """List the service's account, if it is plainly one that was made for this stack alone."""
-    if not stack.installed or stack.user == "root":
-        return []
-    try:
-        account = pwd.getpwnam(stack.user)
-        group = grp.getgrgid(account.pw_gid)
-    except KeyError:
-        return []
-    made_for_it = (
-        0 < account.pw_uid < 1000  # 1000 and up are people
-        and account.pw_dir == "/nonexistent"
-        and Path(account.pw_shell).name in {"nologin", "false"}
-        and group.gr_name == stack.user
-    )
-    others = set(_others(stack)) - set(stack.members)  # those go before
-    if not made_for_it or any(_may_use(other, stack.user) for other in others):
-        return []
-    return [{"user": stack.user, "why": "service account of the stack"}]
+def _data_stays(stack: Stack, asked: Asked) -> bool:
+    """Tell whether data stays: as asked, or in a volume. Without it, nothing but copies is here."""
+    data = stack.at(stack.data)
+    wanted = asked.keep_data and not members.has_keeper(stack)
+    return (wanted or in_volume(data)) and data.exists()
 
 
-def _may_use(other: str, user: str) -> bool:
-    try:
-        return Stack.load(other).user == user
-    except Exception:
-        return True  # its settings cannot be read, so it counts as a user of everything
-
-
-def _others(stack: Stack) -> list[str]:
+def _others(stack: Stack, asked: Asked) -> list[str]:
     """Name the other stacks of this host; one whose settings are damaged is there all the same."""
     found = stack.settings_dir.parent.glob("*/stack.json")
-    return sorted(path.parent.name for path in found if path.parent.name != stack.name)
+    return sorted({path.parent.name for path in found} - {stack.name, *asked.gone})
 
 
 def _last_backup(stack: Stack, payload: dict[str, Any]) -> str | None:

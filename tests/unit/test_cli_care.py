@@ -243,19 +243,19 @@ def test_uninstall_of_a_site_goes_backwards(fleet: Any) -> None:
     assert [part for _, c, part, _ in fake.calls if c == "uninstall"] == ["crm", "portal"]
 
 
-def test_uninstall_of_a_site_refuses_what_joined_the_list(fleet: Any) -> None:
-    asked: list[str] = []
-
-    def listed(host: str, _payload: dict[str, Any]) -> dict[str, Any]:
-        asked.append(host)
-        extra = [{"path": "/srv/mine", "why": "?"}] if len(asked) > 2 else []
-        return {"remove": [{"path": "/x", "why": "y"}, *extra], "keep": [], "sha256": "s"}
-
-    fake = fleet({"uninstall-list": listed, "uninstall": {"ok": True}})
-    result = run("uninstall", "inventories/prod", "site", "--yes")
-    assert result.exit_code == 1
-    assert "/srv/mine joined the list" in result.stderr
-    assert [part for _, c, part, _ in fake.calls if c == "uninstall"] == ["crm"]
+def test_the_list_of_a_part_counts_what_goes_before_it_as_gone(fleet: Any) -> None:
+    listed = {"remove": [{"path": "/x", "why": "y"}], "keep": [], "sha256": "s"}
+    fake = fleet({"uninstall-list": listed, "uninstall": {"ok": True}}, hosts=("a", "b"))
+    assert run("uninstall", "inventories/prod", "site", "--yes", "--keep-data").exit_code == 0
+    assert fake.execs == ["a", "b"]
+    gone = {"crm": [], "portal": ["crm"]}
+    for _, command, part, payload in fake.calls:
+        if command.startswith("uninstall"):
+            assert payload["gone"] == gone[part]
+            assert (payload["keep_data"], payload["keep_backups"]) == (True, True)
+    # The front goes last on every host, not host by host.
+    done = [(host, part) for host, c, part, _ in fake.calls if c == "uninstall"]
+    assert done == [("a", "crm"), ("b", "crm"), ("a", "portal"), ("b", "portal")]
 
 
 def test_lock_show_is_the_default_and_steal_asks(fleet: Any) -> None:

@@ -252,9 +252,51 @@ def test_the_account_goes_with_the_keeper_and_a_volume_stays(
     put(keeper.settings_file, json.dumps(KEEPER | {"user": "infra", "data": volume}))
     for name in ("infra-snap", "infra-console"):
         put(Stack.load(name).settings_file, json.dumps({"user": "infra"}))
-    listed = main.perform("uninstall-list", FILES, {})
+    assert "user" not in str(main.perform("uninstall-list", FILES, {})["remove"])
+    listed = main.perform("uninstall-list", FILES, {"gone": ["infra-snap", "infra-console"]})
     assert {"user": "infra", "why": "service account of the stack"} in listed["remove"]
     assert str(keeper.at(volume)) in [item["path"] for item in listed["keep"]]
     assert str(keeper.at(volume)) not in [item.get("path") for item in listed["remove"]]
     member = main.perform("uninstall-list", "infra-snap", {})
     assert not [item for item in member["remove"] if "user" in item]
+
+
+def test_data_that_stays_keeps_its_account_and_secrets(
+    keeper: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = pwd.struct_passwd(("infra", "x", 990, 990, "", "/nonexistent", "/usr/sbin/nologin"))
+    monkeypatch.setattr(pwd, "getpwnam", lambda _: entry)
+    monkeypatch.setattr(grp, "getgrgid", lambda _: grp.struct_group(("infra", "x", 990, [])))
+    keeper.at("/var/log/infra").mkdir(parents=True)
+    owned = {"user": "infra", "data": "/var/lib/infra", "owned": ["/etc/infra", "/var/log/infra"]}
+    put(keeper.settings_file, json.dumps(KEEPER | owned))
+    member = Stack.load("infra-snap")
+    put(member.settings_file, json.dumps({"user": "infra", "data": "/var/lib/copies/snap"}))
+    put(member.settings_file.parent.with_name("infra-console") / "stack.json", '{"user": "infra"}')
+    copies = member.at("/var/lib/copies/snap")
+    copies.mkdir(parents=True)
+    asked = {"gone": ["infra-snap", "infra-console"]}
+
+    def listed(name: str, **more: Any) -> tuple[set[str], set[str]]:
+        answer = main.perform("uninstall-list", name, {**asked, **more})
+        told = [
+            {str(item.get("path") or item.get("user")).removeprefix(str(keeper.at("/")) + "/")
+             for item in answer[part]} for part in ("remove", "keep")
+        ]  # fmt: skip
+        return told[0], told[1]
+
+    data = {"var/lib/infra", "etc/infra", "infra"}
+    gone, stays = listed(FILES)
+    assert data | {"var/log/infra"} <= gone and not data & stays
+    gone, stays = listed(FILES, keep_data=True)
+    assert data <= stays and not data & gone
+    assert "var/log/infra" in gone
+    # What a member has in its own directory are copies for rehearsals.
+    assert "var/lib/copies/snap" in listed("infra-snap", keep_data=True)[0]
+
+
+def test_what_should_be_gone_and_is_not_stops_it(keeper: Stack) -> None:
+    asked = {"gone": ["infra-snap"], "keep_backups": False}
+    listed = main.perform("uninstall-list", "infra-console", asked)
+    with pytest.raises(HostError, match="infra-snap should be gone and is not"):
+        main.perform("uninstall", "infra-console", {**asked, "expect": listed["sha256"]})
