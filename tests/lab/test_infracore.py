@@ -54,7 +54,7 @@ def test_a_foreign_program_on_a_port_is_named(core: Infracore):
     try:
         ran = core.deploy().exits(3)
     finally:
-        core.on_host("fuser -k 8086/tcp 2>/dev/null || pkill -f create_server; true")
+        core.on_host("pkill -f '[c]reate_server'; true")
     assert "port 8086" in ran.text
     assert "python3" in ran.text
 
