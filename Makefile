@@ -1,6 +1,6 @@
 # Everything Stackpin needs, from a bare Debian 12/13 or Ubuntu 24.04 machine (as root for the lab).
 #   make demo       the whole story on real hosts of your own machine (demo-fleet: its second act)
-#   make test       lint, types, unit, lab (real hosts) and browser tests; test-fleet: those of fleets
+#   make test       lint, types, unit, lab (real hosts) and browser tests; test-long: the longest ones
 #   make test-fast  lint, types and unit tests only: no host, about a minute
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -13,7 +13,7 @@ LAB_PACKAGES := debootstrap systemd-container iptables iproute2 openssh-client o
 TEST_PACKAGES := chromium chromium-driver
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup system browser artifacts test test-fast ruff mypy unit-host unit-rest test-lab test-fleet test-browser \
+.PHONY: help setup system browser artifacts test test-fast ruff mypy unit-host unit-rest test-lab test-long test-browser \
   demo demo-fleet bench lock clean
 
 help:
@@ -67,18 +67,18 @@ unit-rest: setup
 PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder --durations=15
 
 test-lab: setup system browser artifacts
-	$(BIN)/pytest -q $(PARALLEL) -m "not fleet" tests/lab
+	$(BIN)/pytest -q $(PARALLEL) -m "not long" tests/lab
 
-# Whole fleets, updates and faults: three files, half an hour, up to 18 hosts with Docker at once.
-test-fleet: setup system artifacts
-	$(BIN)/pytest -q $(PARALLEL) -m fleet tests/lab
+# Whole fleets, and InfraCore's services, through every fault: up to 24 hosts at once.
+test-long: setup system artifacts
+	$(BIN)/pytest -q $(PARALLEL) -m long tests/lab
 
 test-browser: setup browser
 	$(BIN)/pytest -q tests/browser
 
 test: test-fast system browser artifacts
 	$(BIN)/pytest -q tests/browser
-	$(BIN)/pytest -q $(PARALLEL) -m "not fleet" tests/lab
+	$(BIN)/pytest -q $(PARALLEL) -m "not long" tests/lab
 
 demo: setup system artifacts
 	@$(BIN)/python -m stackpin.lab.demo

@@ -19,11 +19,18 @@ from stackpin.errors import StackpinError
 from stackpin.lab import Lab, LabHost
 
 HERE = Path(__file__).parent
-# Marked `fleet`, since they take long: `make test-fleet` runs them.
-FLEETS = ("test_fleet", "test_fleet_faults", "test_workers")
+# Not in `make test`: `make test-long` runs them.
+LONG = (
+    "test_fleet",
+    "test_fleet_faults",
+    "test_workers",
+    "test_fleet_modes",
+    "test_infracore_faults",
+)
 # These share the hosts of one fleet.
-GROUPS = dict.fromkeys(("test_fleet_server", "test_fleet_modes", "test_stock_fleet"), "three nodes")
-FIRST = (*FLEETS, *GROUPS)  # what takes longest begins first
+GROUPS = dict.fromkeys(("test_fleet_server", "test_stock_fleet"), "three nodes")
+# What takes longest begins first.
+FIRST = (*LONG, *GROUPS, "test_infracore", "test_infracore_compose", "test_infracore_care")
 SUBNETS = 93  # second octet of the test labs' addresses, one /24 each
 
 
@@ -31,8 +38,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.lab)
-            if item.path.stem in FLEETS:
-                item.add_marker(pytest.mark.fleet)
+            if item.path.stem in LONG:
+                item.add_marker(pytest.mark.long)
     rank = {stem: at for at, stem in enumerate(FIRST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(FIRST)))
 
