@@ -1,6 +1,7 @@
 """InfraCore on this machine: `stackpin lab up 1` starts a host, `... lab up 2` two.
 
 Every host of the lab is in the group infracore, except those of a fleet that runs beside them.
+What to do with it: docs/how-to/infracore.md.
 Group data: `inventories/group_data/infra.py`; a file infracore.py there would be read for the group
 of that name in every inventory. Ports 80 and 443 of a host are gate's here: take another host than
 the one `inventories/lab` deployed the portal to.

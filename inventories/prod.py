@@ -17,5 +17,5 @@ hosts: list[str | tuple[str, dict[str, Any]]] = [
 #     ("scan-node2.example.net", {"ssh_user": "deploy", "xingrin_node_address": "10.0.0.22"}),
 # ]
 
-# InfraCore. Variables: docs/reference/variables.md.
+# InfraCore: five services on one host or some. See docs/how-to/infracore.md.
 # infracore = [("infra1.example.net", {"ssh_user": "deploy"})]

@@ -10,5 +10,5 @@ hosts: list[str | tuple[str, dict[str, Any]]] = [
 # xingrin = [("scan-staging.example.net", {"ssh_user": "deploy"})]
 # workers = [("scan-node-staging.example.net", {"ssh_user": "deploy"})]
 
-# InfraCore. Variables: docs/reference/variables.md.
+# InfraCore: five services on one host or some. See docs/how-to/infracore.md.
 # infracore = [("infra-staging.example.net", {"ssh_user": "deploy"})]

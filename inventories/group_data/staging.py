@@ -24,6 +24,7 @@ portal_server_name = "relay-staging.example.net"
 # xingrin_admin_password = "env:XINGRIN_ADMIN_PASSWORD"
 
 # InfraCore: five services and their files, on the hosts of the group infracore.
+# See docs/how-to/infracore.md.
 # infracore_version = "v1.0.0"
 # infracore_artifact = git(  # from stackpin.config.sources import git
 #     "https://git.example.net/infra-core",
