@@ -202,6 +202,8 @@ def start(stack: Stack, payload: Payload) -> Payload:
         run = runs.require(stack, run, "start")
         runs.save(stack, run, stage="started", doing=None, pid_new=pid, began=began, gap=gap)
         note(stack, run, "started", gap=gap)
+    if gap is not None:
+        say(f"answers after a gap of {gap:.1f} s: the old one stopped first")
     port = None if address is None else address[1]
     return {"slot": slot, "port": port, "pid": pid, "ready": ready, "gap": gap}
 
