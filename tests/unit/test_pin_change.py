@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from stackpin import lockfile, pins
+from stackpin import assignments, lockfile, pins
 from stackpin.config.stacks import stack
 from stackpin.errors import Refused
 from stackpin.lockfile import Lock
@@ -169,8 +169,8 @@ def test_killed_anywhere_the_next_update_converges(
         try:
             if function == "perform":
                 go(monkeypatch, lambda _run: os.kill(os.getpid(), signal.SIGKILL) or 0)
-            module = lockfile if function == "replace_bytes" else pins
-            name = "_write" if function == "bump" else "replace_bytes"
+            module = lockfile if function == "replace_bytes" else assignments
+            name = "write" if function == "bump" else "replace_bytes"
             real = getattr(module, name)
 
             def killed(*args: Any) -> None:
