@@ -35,6 +35,7 @@ COMMANDS: dict[str, Entry] = {
     "pin": _entry("pin", "Write a version and its digests to review; no host is touched."),
     "rollback": _entry("rollback", "Return to the recorded last good release, or --to one."),
     "verify": _entry("verify", "Run the health gate alone."),
+    "doctor": _entry("doctor", "Explain what is wrong, worst first; a bundle for support."),
     "drift": _entry("drift", "Report where hosts differ from the declaration (exit 2)."),
     "status": _entry("status", "Show what each host runs."),
     "versions": _entry("versions", "Show pinned, locked, running and newest versions."),

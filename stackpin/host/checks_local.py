@@ -19,7 +19,7 @@ from typing import Any
 from stackpin.host import checks_running, owners, sqlite_db, system
 from stackpin.host.checks_probe import Probe, Verdict
 
-__all__ = ["KINDS", "available_mb", "free"]
+__all__ = ["KINDS", "available_mb", "days_left", "free"]
 
 
 def tcp(check: Mapping[str, Any], probe: Probe) -> Verdict:
@@ -134,14 +134,18 @@ def certificate(check: Mapping[str, Any], probe: Probe) -> Verdict:
         pem = Path(probe.fill(str(check["path"]))).read_text(encoding="ascii")
     else:
         pem = _served(str(check.get("host") or "127.0.0.1"), int(check.get("port") or 443), probe)
-    shown = system.run(
-        ["openssl", "x509", "-noout", "-enddate"], input=pem, timeout=probe.timeout, check=False
-    ).out
+    left = days_left(pem, probe.timeout)
+    return left >= days, f"a certificate valid for {days:g} days", f"{left:.1f} days left"
+
+
+def days_left(pem: str, timeout: float) -> float:
+    """Return for how many days the first certificate in `pem` is still valid."""
+    asked = ["openssl", "x509", "-noout", "-enddate"]
+    shown = system.run(asked, input=pem, timeout=timeout, check=False).out
     ends = re.search(r"^notAfter=(.*)$", shown, re.MULTILINE)
     if not ends:
         raise ValueError(f"openssl could not read the certificate: {shown.strip()}")
-    left = (ssl.cert_time_to_seconds(ends.group(1)) - time.time()) / 86400
-    return left >= days, f"a certificate valid for {days:g} days", f"{left:.1f} days left"
+    return (ssl.cert_time_to_seconds(ends.group(1)) - time.time()) / 86400
 
 
 def _served(host: str, port: int, probe: Probe) -> str:

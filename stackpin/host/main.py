@@ -72,6 +72,7 @@ COMMANDS: dict[str, Command] = {
     "redis-lease": Command("redis_lease"),
     "schema": Command("schema"),
     "inspect": Command("inspect", bare=True),
+    "clues": Command("clues", bare=True),
     "preflight": Command("preflight", bare=True),
     "nginx-test": Command("nginx", bare=True),
     "nginx-apply": Command("nginx", bare=True, changes=True),

@@ -14,6 +14,7 @@ __all__ = ["COMMANDS", "many"]
 AT_ONCE = 8
 READING = {
     "backup-list",
+    "clues",
     "inspect",
     "lock-show",
     "preflight",

@@ -23,7 +23,7 @@ from stackpin.rollout.preflighting_nginx import refused_site
 from stackpin.rollout.pulling import registry
 from stackpin.secrets import resolver
 
-__all__ = ["HOST", "Preflight", "ask_hosts", "complain"]
+__all__ = ["HOST", "Preflight", "ask_hosts", "complain", "questions"]
 
 TIMEOUT = 120.0
 HOST = "host"
@@ -45,17 +45,8 @@ def ask_hosts(
         found: dict[str, list[dict[str, Any]]] = {HOST: []}
         parts = settings[host]
         sizes = {part: artifact.size for part, artifact in artifacts.get(host, {}).items()}
-        needs = {part: own.needs(sizes.get(part, 0)) for part, own in parts.items()}
-        # What concerns the host is asked once, with the first part: six parts are one host.
-        shared = merged([*(own.shared.needs() for own in parts.values()), *needs.values()])
-        pulling = _pulling(parts, needs)
-        for part, own in parts.items():
-            wanted = {**needs[part], **shared, "own": list(parts), "now": time.time()}
-            if isinstance(own, RegistryFields):
-                wanted |= own.secret_needs(resolver(own, host))
-                if pulling.get(own.registry) == part:
-                    wanted["registry"] = {key: registry(own, host)[key] for key in ("host", "ca")}
-            payload = {"needs": wanted, "system": not found[HOST]}
+        for part, payload in questions(host, parts, sizes).items():
+            own = parts[part]
             answer = session.call(host, "preflight", part, payload, timeout=TIMEOUT)
             found[part] = [_configuration(own)]
             for item in answer["items"]:
@@ -63,7 +54,7 @@ def ask_hosts(
                     {key: value for key, value in item.items() if key != "scope"}
                 )
             found[part] += _nginx(session, host, part, own)
-            if "registry" in wanted:
+            if "registry" in payload["needs"]:
                 _soften(session, host, part, found[part])
         for part, own in settings[host].items():
             if isinstance(own, CrmSettings | PortalSettings):
@@ -76,6 +67,28 @@ def ask_hosts(
         return found
 
     return session.map(one).all()
+
+
+def questions(
+    host: str, parts: Mapping[str, StackSettings], sizes: Mapping[str, int]
+) -> dict[str, dict[str, Any]]:
+    """Return the payload of the host's `preflight` for each of its parts.
+
+    `sizes` are those of their artifacts in bytes, 0 where none is sent. What concerns the host is
+    asked once, with the first part: six parts are one host.
+    """
+    needs = {part: own.needs(sizes.get(part, 0)) for part, own in parts.items()}
+    shared = merged([*(own.shared.needs() for own in parts.values()), *needs.values()])
+    pulling = _pulling(parts, needs)
+    found: dict[str, dict[str, Any]] = {}
+    for part, own in parts.items():
+        wanted = {**needs[part], **shared, "own": list(parts), "now": time.time()}
+        if isinstance(own, RegistryFields):
+            wanted |= own.secret_needs(resolver(own, host))
+            if pulling.get(own.registry) == part:
+                wanted["registry"] = {key: registry(own, host)[key] for key in ("host", "ca")}
+        found[part] = {"needs": wanted, "system": not found}
+    return found
 
 
 def _pulling(
