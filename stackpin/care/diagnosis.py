@@ -128,7 +128,7 @@ def _state(place: Place, state: Mapping[str, Any], pin: str | None) -> Iterator[
     slot = _live(state)
     if _stopped(state):
         step = place.command("start", place.service)
-        what = f"{place.part} does not run"
+        what = f"{place.part}@{state['live_slot']} does not run"
         yield place.problem(Level.BROKEN, what, slot["active"], "active", step)
     elif int(slot.get("restarts") or 0) >= RESTARTS:
         found = f"{slot['restarts']} restarts since it was started"

@@ -128,7 +128,7 @@ def test_causes_come_before_what_follows_and_worst_first() -> None:
         preflight=item("warn"),
     )
     names = [problem.what.split()[0] for problem in found(stopped)]
-    assert names == ["infracore-console", "check", "check", "odd", "preflight"]
+    assert names == ["infracore-console@blue", "check", "check", "odd", "preflight"]
     first, second = (problem for problem in found(stopped) if problem.what.startswith("check"))
     assert (first.log, second.log) == (("why", "it died"), ())
 
