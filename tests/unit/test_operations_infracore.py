@@ -300,6 +300,8 @@ def test_each_slot_backs_the_other_and_the_live_one_is_asked_per_request() -> No
         assert f"if (-f {live}) {{ set $infracore_slot green; }}" in server
         for part in (f"infracore-{name}", FILES):
             assert f"if (-f /var/lib/stackpin/{part}/maintenance)" in server
+        # Else gate would not pass its own checks while the page is on, as a restore has it.
+        assert ("if ($remote_addr = 127.0.0.1)" in server) is (name != "gate")
         assert "proxy_set_header Connection $infracore_connection;" in server
         assert "proxy_next_upstream" not in server
         # Who is not public hands on what gate's nginx said of the client.
