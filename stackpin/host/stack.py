@@ -5,6 +5,7 @@ Environment variable STACKPIN_ROOT puts a directory before every path, for tests
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -23,7 +24,10 @@ _NAME = re.compile(r"^[a-z][a-z0-9-]{0,30}$")
 
 def host_root() -> Path:
     """Return the directory that stands for `/` (only tests set another one)."""
-    return Path(os.environ.get("STACKPIN_ROOT") or "/")
+    return _path(os.environ.get("STACKPIN_ROOT") or "/")
+
+
+_path = functools.cache(Path)  # asked for with every path
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyinfra_cli  # noqa: F401 - patches sockets and ssl, before anything has imported them
 import pytest
 
 MEMORY = Path("/dev/shm")

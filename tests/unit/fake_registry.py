@@ -140,11 +140,12 @@ def serving(folder: Path) -> Iterator[FakeRegistry]:
     )
     fake.address = f"127.0.0.1:{server.server_address[1]}"
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    # requests reads its bundle for every connection: here one stranger's certificate, not hundreds.
+    # Bundles are read for every connection: here one stranger's certificate, not hundreds.
     bundle, _ = certificate(folder / "stranger")
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+            patch.setenv("SSL_CERT_FILE", str(bundle))
             yield fake
     finally:
         server.shutdown()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import sqlite3
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,15 @@ class Killed(BaseException):
     """The program is gone: nothing it would do in a handler happens either."""
 
 
+@dataclass(frozen=True)
+class Moment:
+    """A host between two steps: a copy of its files, and what systemd knew."""
+
+    files: Path
+    active: frozenset[str]
+    timers: tuple[tuple[str, str], ...]
+
+
 class Host:
     """The pretended host. `die_at`: how many steps a program may do before it is killed."""
 
@@ -35,6 +46,7 @@ class Host:
         self.sick: set[str] = set()
         self.steps = 0
         self.die_at: int | None = None
+        self.film: list[Moment] | None = None
         self.life = "boot-1"
         self.program = 100
         self.ahead = 0.0
@@ -76,6 +88,8 @@ class Host:
         return instead
 
     def step(self) -> None:
+        if self.film is not None:
+            self.film.append(self.moment(f"{self.root}-{len(self.film)}"))
         self.steps += 1
         if self.die_at is not None and self.steps >= self.die_at:
             raise Killed
@@ -135,6 +149,30 @@ class Host:
             self.die_at = None
             self.program += 1
         return False
+
+    def filmed(self, command: str, **payload: Any) -> list[Moment]:
+        """Perform a command; return the moments before each of its steps, and the last one.
+
+        What a program killed there leaves, handlers or not; and all of it for one performance.
+        """
+        self.film = film = []
+        try:
+            self.call(command, **payload)
+        finally:
+            self.film = None
+        return [*film, self.moment(f"{self.root}-end")]
+
+    def moment(self, files: str) -> Moment:
+        shutil.copytree(self.root, files, symlinks=True)
+        return Moment(Path(files), frozenset(self.active), tuple(self.timers.items()))
+
+    def return_to(self, moment: Moment) -> None:
+        """Be as at that moment; the program that was at work is gone."""
+        shutil.rmtree(self.root)
+        shutil.copytree(moment.files, self.root, symlinks=True)
+        self.active, self.timers = set(moment.active), dict(moment.timers)
+        self.life, self.ahead = "boot-1", 0.0
+        self.program += 1
 
     def restart(self) -> None:
         """Cut the power and start again: no process, no timer, another boot id."""

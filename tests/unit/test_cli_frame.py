@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from stackpin.cli import COMMANDS
 from stackpin.cli.exit import Exit, run_command
@@ -92,15 +93,27 @@ def test_data() -> None:
             parse_data((bad,))
 
 
-@pytest.mark.parametrize("command", ["check", "plan", "deploy", "preflight", "verify", "rollback"])
-def test_a_missing_inventory_is_refused(command: str, tmp_path: Path) -> None:
+ABSENT = ["inventories/absent", "crm", "--json"]
+
+
+def test_a_missing_inventory_is_refused(tmp_path: Path) -> None:
+    """By the real program; every command is asked below, in this process."""
     done = subprocess.run(
-        [STACKPIN, command, "inventories/absent", "crm", "--json"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
+        [STACKPIN, "deploy", *ABSENT], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 3, done.stderr
+    assert "inventories/absent" in json.loads(done.stdout)["error"]["message"]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["check", "plan", "deploy", "preflight", "verify", "rollback"])
+def test_every_command_refuses_a_missing_inventory(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stackpin.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, [command, *ABSENT])
+    assert done.exit_code == 3, done.output
     assert "inventories/absent" in json.loads(done.stdout)["error"]["message"]
     assert not list(tmp_path.iterdir())

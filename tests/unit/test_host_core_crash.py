@@ -18,17 +18,15 @@ STRIDES = {"recover": (1, 1), "guard": (1, 3), "boot": (2, 3), "rollout": (3, 3)
 
 @pytest.fixture
 def host(memory_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
-    return Host(memory_path, monkeypatch)
+    return Host(memory_path / "host", monkeypatch)
 
 
-def steps_of_rollout(memory_path: Path, patch: pytest.MonkeyPatch, **settings: Any) -> int:
-    host = Host(memory_path / "count", patch)
+def ready(host: Host, **settings: Any) -> None:
+    """Serve the old release; have the new one."""
     host.install(**settings)
-    for release in ("old", "new"):
-        host.receive(release)
-        host.steps = 0
-        host.call("rollout", release=release)
-    return host.steps
+    host.receive("old")
+    host.call("rollout", release="old")
+    host.receive("new")
 
 
 def judged(host: Host) -> None:
@@ -53,33 +51,22 @@ def judged(host: Host) -> None:
 
 
 @pytest.mark.parametrize("how", ["recover", "guard", "boot", "rollout"])
-def test_killed_before_each_step(
-    how: str, memory_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    total = steps_of_rollout(memory_path, monkeypatch)
-    assert 40 < total < MOST_STEPS
-    seen = set()
+def test_killed_before_each_step(how: str, host: Host) -> None:
+    ready(host)
+    film = host.filmed("rollout", release="new", run="second")
+    assert 40 < len(film) < MOST_STEPS
     first, stride = STRIDES[how]
-    for step in range(first, total + 1, stride):
-        with monkeypatch.context() as patch:
-            host = Host(memory_path / f"{how}-{step}", patch)
-            host.install()
-            host.receive("old")
-            host.call("rollout", release="old")
-            host.receive("new")
-            if not host.killed_after(step, "rollout", release="new", run="second"):
-                continue
-            seen.add(step)
-            # Before anybody did anything: served, and the unproven only under guard.
-            run = runs.load(Stack.load("crm")) or {}
-            assert host.serving() in ("old", "new"), step
-            if host.serving() == "new" and run.get("stage") not in ("confirmed", "retired"):
-                assert host.guarded(), step
-            come_back(host, how)
-            judged(host)
-            come_back(host, how)
-            judged(host)
-    assert len(seen) > total / stride - 5
+    for step in range(first, len(film), stride):
+        host.return_to(film[step - 1])
+        # Before anybody did anything: served, and the unproven only under guard.
+        run = runs.load(Stack.load("crm")) or {}
+        assert host.serving() in ("old", "new"), step
+        if host.serving() == "new" and run.get("stage") not in ("confirmed", "retired"):
+            assert host.guarded(), step
+        come_back(host, how)
+        judged(host)
+        come_back(host, how)
+        judged(host)
 
 
 def come_back(host: Host, how: str) -> None:
@@ -101,71 +88,52 @@ def come_back(host: Host, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["recover", "boot"])
-def test_killed_while_taking_back(
-    how: str, memory_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_while_taking_back(how: str, host: Host) -> None:
     """The revert itself is killed before each of its steps, then done again by another one."""
-    for step in range(1, 30):
-        with monkeypatch.context() as patch:
-            host = Host(memory_path / f"{how}-{step}", patch)
-            host.install()
-            host.receive("old")
-            host.call("rollout", release="old")
-            host.receive("new")
-            host.call("begin", run="second", release="new", mode="self", rehearse=False)
-            for stage in ("rehearse", "start", "gate", "switch"):
-                host.call(stage, run="second")
-            killed = host.killed_after(step, "abort", run="second", reason="test")
-            assert host.serving() in ("old", "new")
-            come_back(host, how)
-            judged(host)
-            assert outcome("second") == "reverted"
-            if not killed:
-                break
-    assert step > 5
+    ready(host)
+    host.call("begin", run="second", release="new", mode="self", rehearse=False)
+    for stage in ("rehearse", "start", "gate", "switch"):
+        host.call(stage, run="second")
+    film = host.filmed("abort", run="second", reason="test")
+    assert 5 < len(film) < 30
+    for moment in film:
+        host.return_to(moment)
+        assert host.serving() in ("old", "new")
+        come_back(host, how)
+        judged(host)
+        assert outcome("second") == "reverted"
 
 
 @pytest.mark.parametrize("how", ["recover", "boot"])
-def test_killed_first_install_leaves_nothing_running(
-    how: str, memory_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for step in range(1, MOST_STEPS):
-        with monkeypatch.context() as patch:
-            host = Host(memory_path / f"{how}-{step}", patch)
-            host.install()
-            host.receive("new")
-            killed = host.killed_after(step, "rollout", release="new", run="first")
-            come_back(host, how)
-            stack = Stack.load("crm")
-            run = runs.load(stack)
-            if run is None or run["stage"] != "retired":
-                assert pointer.live_release(stack) is None and not host.active
-                assert runs.load_pending(stack) is None
-                host.call("rollout", release="new", run="again")
-            assert pointer.live_release(stack) == "new" == host.serving()
-            if not killed:
-                break
-    assert step > 30
+def test_killed_first_install_leaves_nothing_running(how: str, host: Host) -> None:
+    host.install()
+    host.receive("new")
+    film = host.filmed("rollout", release="new", run="first")
+    assert 30 < len(film) < MOST_STEPS
+    first, stride = STRIDES[how]
+    for step in (*range(first, len(film), stride), len(film)):
+        host.return_to(film[step - 1])
+        come_back(host, how)
+        stack = Stack.load("crm")
+        run = runs.load(stack)
+        if run is None or run["stage"] != "retired":
+            assert pointer.live_release(stack) is None and not host.active
+            assert runs.load_pending(stack) is None
+            host.call("rollout", release="new", run="again")
+        assert pointer.live_release(stack) == "new" == host.serving()
 
 
 @pytest.mark.parametrize("how", ["recover", "guard", "boot"])
-def test_one_at_a_time_stack_is_guarded_from_the_stop_on(
-    how: str, memory_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for step in range(STRIDES[how][0], MOST_STEPS, STRIDES[how][1]):
-        with monkeypatch.context() as patch:
-            host = Host(memory_path / f"{how}-{step}", patch)
-            host.install(overlap=False, rehearsal=False, ports=SHARED)
-            host.receive("old")
-            host.call("rollout", release="old")
-            host.receive("new")
-            killed = host.killed_after(step, "rollout", release="new", run="second")
-            run = runs.load(Stack.load("crm")) or {}
-            if killed and run.get("stage") != "confirmed" and host.active != {"blue"}:
-                assert host.guarded() or runs.ended(run), step
-            assert len(host.active) <= 1
-            come_back(host, how)
-            judged(host)
-            if not killed:
-                break
-    assert step > 30
+def test_one_at_a_time_stack_is_guarded_from_the_stop_on(how: str, host: Host) -> None:
+    ready(host, overlap=False, rehearsal=False, ports=SHARED)
+    film = host.filmed("rollout", release="new", run="second")
+    assert 30 < len(film) < MOST_STEPS
+    first, stride = STRIDES[how]
+    for step in (*range(first, len(film), stride), len(film)):
+        host.return_to(film[step - 1])
+        run = runs.load(Stack.load("crm")) or {}
+        if step < len(film) and run.get("stage") != "confirmed" and host.active != {"blue"}:
+            assert host.guarded() or runs.ended(run), step
+        assert len(host.active) <= 1
+        come_back(host, how)
+        judged(host)

@@ -59,7 +59,7 @@ class Answer(BaseHTTPRequestHandler):
 @pytest.fixture
 def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
     server = Receiver()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     monkeypatch.setenv("NOTIFY_URL", f"json://127.0.0.1:{server.server_port}/{TOKEN}")
     secrets.forget()
     yield server
