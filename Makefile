@@ -1,5 +1,5 @@
 # Everything Stackpin needs, from a bare Debian 12/13 or Ubuntu 24.04 machine (as root for the lab).
-#   make demo       the whole story on real hosts of your own machine (demo-fleet: its second act)
+#   make demo       the CRM's story on a real host of your own machine (demo-fleet, demo-infracore; demo-all)
 #   make test       lint, types, unit, lab (real hosts) and browser tests; test-long: the longest ones
 #   make test-fast  lint, types and unit tests only: no host, about a minute
 SHELL := /bin/bash
@@ -14,7 +14,7 @@ TEST_PACKAGES := chromium chromium-driver
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup system browser artifacts test test-fast ruff mypy unit-host unit-rest test-lab test-long test-browser \
-  demo demo-fleet bench lock clean
+  demo demo-fleet demo-infracore demo-all bench lock clean
 
 help:
 	@sed -n '2,4s/^# *//p' Makefile
@@ -85,6 +85,12 @@ demo: setup system artifacts
 
 demo-fleet: setup system
 	@$(BIN)/python -m stackpin.lab.demo --act fleet
+
+demo-infracore: setup system artifacts
+	@$(BIN)/python -m stackpin.lab.demo --act infracore
+
+demo-all: setup system artifacts
+	@$(BIN)/python -m stackpin.lab.demo --act all
 
 # ONLY=NAME measures one: site, fleet_gap, infracore_gap or fleet_simulated.
 bench: setup system artifacts

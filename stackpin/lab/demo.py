@@ -1,7 +1,8 @@
-"""`make demo`: the whole story on a real host of this machine, each claim checked as it is made.
+"""`make demo`: a story on real hosts of this machine, each claim checked as it is made.
 
-Runs the same commands a user would type, in the clone it is started from. The pin in
-`inventories/group_data/lab.py` is put back at the end, and the lab is taken down.
+Runs the same commands a user would type, in the clone it is started from. The first act is here:
+the CRM's. The pin in `inventories/group_data/lab.py` is put back at the end, and the lab is taken
+down.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from stackpin.lab import demo_fleet
+from stackpin.lab import demo_fleet, demo_infracore
 from stackpin.lab.hosts import Lab
 from stackpin.lab.story import ClaimError, Story, as_json, console, put_back, stackpin
 from stackpin.lab.traffic import traffic
@@ -29,18 +30,6 @@ def pinned() -> str:
     return read_pin(PINS, "crm_version").value
 
 
-def under_load(lab: Lab, story: Story, what: str, *words: str, expect: int = 0) -> None:
-    """Run a command while 40 strict connections read and write through nginx over TLS."""
-    with traffic(lab, HOST) as load:
-        time.sleep(2)  # a steady state before the switch
-        stackpin(*words, expect=(expect,))
-        time.sleep(2)
-        result = load.stop()
-    story.claim(result.failed == 0, f"{what}: no failed request", f"({result.ok:,} requests)")
-    writes = f"({len(result.acknowledged):,} writes)"
-    story.claim(result.lost == [], f"{what}: no acknowledged write lost", writes)
-
-
 def tell(story: Story, lab: Lab) -> None:
     """Tell the story itself."""
     story.chapter("1. A bare host gets the CRM and its portal")
@@ -54,36 +43,12 @@ def tell(story: Story, lab: Lab) -> None:
     story.claim(True, "a second deploy changes nothing, and there is no drift")
 
     story.chapter("2. A new version under load")
-    under_load(
-        lab,
-        story,
-        "update to v1.1.0",
-        "update",
-        INVENTORY,
-        "crm",
-        "--version",
-        "v1.1.0",
-        "--limit",
-        HOST,
-        "--yes",
-    )
+    words = ("update", INVENTORY, "crm", "--limit", HOST, "--yes", "--version")
+    story.under_load(traffic(lab, HOST), "update to v1.1.0", *words, "v1.1.0")
     story.claim(pinned() == "v1.1.0", "the pin says v1.1.0")
 
     story.chapter("3. A broken version is refused")
-    under_load(
-        lab,
-        story,
-        "refusing v1.2.0",
-        "update",
-        INVENTORY,
-        "crm",
-        "--version",
-        "v1.2.0",
-        "--limit",
-        HOST,
-        "--yes",
-        expect=4,
-    )
+    story.under_load(traffic(lab, HOST), "refusing v1.2.0", *words, "v1.2.0", expect=4)
     story.claim(pinned() == "v1.1.0", "the pin was put back to v1.1.0")
 
     story.chapter("4. Drift is found and put right")
@@ -96,12 +61,14 @@ def tell(story: Story, lab: Lab) -> None:
     story.claim(True, "the next deploy puts them right")
 
     story.chapter("5. The way back")
-    under_load(lab, story, "rollback to v1.0.0", "rollback", INVENTORY, "crm", "--yes")
+    back = ("rollback", INVENTORY, "crm", "--yes")
+    story.under_load(traffic(lab, HOST), "rollback to v1.0.0", *back)
     story.claim(pinned() == "v1.0.0", "the pin says v1.0.0 again")
     stackpin("history", INVENTORY, "crm", "--limit", HOST)
     stackpin("status", INVENTORY, "site", "--limit", HOST)
     stackpin("evidence", "verify", "evidence")
     story.claim(True, "the evidence of every run is complete and unaltered")
+    story.look(INVENTORY)
 
 
 def first_act(story: Story, lab: Lab) -> None:
@@ -113,22 +80,26 @@ def first_act(story: Story, lab: Lab) -> None:
         tell(story, lab)
 
 
-ACTS: dict[str, Callable[[Story, Lab], None]] = {"crm": first_act, "fleet": demo_fleet.act}
+ACTS: dict[str, Callable[[Story, Lab], None]] = {
+    "crm": first_act,
+    "fleet": demo_fleet.act,
+    "infracore": demo_infracore.act,
+}
+ALL = "all"
 
 
 @click.command()
-@click.option("--act", type=click.Choice(list(ACTS)), help="Play this act only.")
-@click.option("--keep", is_flag=True, help="Leave the lab running afterwards.")
-def main(act: str | None, keep: bool) -> None:
-    """Play the whole story; exit 1 at the first claim that does not hold."""
+@click.option("--act", type=click.Choice([*ACTS, ALL]), default="crm", show_default=True)
+@click.option("--keep", is_flag=True, help="Leave the last act's lab running afterwards.")
+def main(act: str, keep: bool) -> None:
+    """Play one act, or all; exit 1 at the first claim that does not hold."""
     story, began = Story(), time.monotonic()
     lab = Lab.load()
     try:
-        for name, play in ACTS.items():
-            if act in {None, name}:
-                play(story, lab)
-                if act is None:
-                    lab.down()
+        for number, name in enumerate(ACTS if act == ALL else [act]):
+            if number:
+                lab.down()
+            ACTS[name](story, lab)
     except ClaimError as failure:
         console.print(f"[bold red]Not proved:[/] {failure}")
         sys.exit(1)

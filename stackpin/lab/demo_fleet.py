@@ -71,6 +71,7 @@ def _tell(story: Story, lab: Lab) -> None:
     story.claim(True, "the moved tag is drift, and refused")
     story.claim(_digests(lab) == {_locked(BETTER)}, "what runs is still what was locked")
     stackpin("history", INVENTORY, "xingrin", "--limit", "node1")
+    story.look(INVENTORY)
 
 
 def _online() -> int:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+
+from stackpin.lab.load import Load
 
 __all__ = ["ClaimError", "Story", "as_json", "console", "put_back", "stackpin"]
 
@@ -27,6 +30,7 @@ class Story:
     """What has been proved so far, in order."""
 
     proved: list[tuple[str, str]] = field(default_factory=list)
+    pages: list[str] = field(default_factory=list)
 
     def claim(self, holds: bool, what: str, figure: str = "") -> None:
         """Record `what` with its measured `figure`; raise ClaimError unless it `holds`."""
@@ -34,6 +38,28 @@ class Story:
             raise ClaimError(f"{what} {figure}".strip())
         self.proved.append((what, figure))
         console.print(f"  [green]proved[/] {what} {figure}")
+
+    def under_load(
+        self, traffic: AbstractContextManager[Load], what: str, *words: str, expect: int = 0
+    ) -> None:
+        """Run a command under `traffic`; claim that no request failed and no write was lost."""
+        with traffic as load:
+            time.sleep(2)  # a steady state before the switch
+            stackpin(*words, expect=(expect,))
+            time.sleep(2)
+            result = load.stop()
+        self.claim(result.failed == 0, f"{what}: no failed request", f"({result.ok:,} requests)")
+        writes = f"({len(result.acknowledged):,} writes)"
+        self.claim(result.lost == [], f"{what}: no acknowledged write lost", writes)
+
+    def look(self, inventory: str) -> None:
+        """Write the dashboard of an inventory, and claim that its last run left a report."""
+        name = Path(inventory).name
+        folder = f"dashboard/{name}"
+        stackpin("dashboard", inventory, "--out", folder)
+        reports = sorted(Path("evidence", name).glob("*/*/report.html"), key=_written)
+        self.claim(bool(reports), "every run left a report", f"({len(reports)})")
+        self.pages += [str(reports[-1]), f"{folder}/index.html"]
 
     def chapter(self, title: str) -> None:
         """Print the heading of the next part."""
@@ -47,6 +73,11 @@ class Story:
         for what, figure in self.proved:
             table.add_row(what, figure)
         console.print(table)
+        console.print("To look at, in a browser:", *self.pages, sep="\n  ")
+
+
+def _written(path: Path) -> float:
+    return path.stat().st_mtime
 
 
 def stackpin(*words: str, expect: Sequence[int] = (0,), show: bool = True) -> str:
