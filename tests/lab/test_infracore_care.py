@@ -86,12 +86,14 @@ def test_stop_and_start(core: Infracore):
 
 def test_configure_sets_a_variable_in_place(core: Infracore):
     before = core.pins.read_text()
-    core.stackpin("configure", "infracore", "--set", "infracore_drain_seconds=7", "--yes").exits(0)
+    core.stackpin(
+        "configure", "infracore", "--set", "infracore_backup_keep_last=20", "--yes"
+    ).exits(0)
     after = core.pins.read_text()
-    assert "infracore_drain_seconds = 7" in after
-    assert all(line in after for line in before.splitlines() if "drain_seconds" not in line)
+    assert "infracore_backup_keep_last = 20" in after
+    assert all(line in after for line in before.splitlines() if "backup_keep_last" not in line)
     refused = core.stackpin(
-        "configure", "infracore", "--set", "infracore_drain_seconds=-1", "--yes"
+        "configure", "infracore", "--set", "infracore_backup_keep_last=-1", "--yes"
     )
     refused.exits(3)
     assert core.pins.read_text() == after
