@@ -34,7 +34,7 @@ class Exit(IntEnum):
 MEANING: dict[Exit, str] = {
     Exit.OK: "done, or already in sync",
     Exit.ERROR: "error",
-    Exit.CHANGES: "drift, or changes pending",
+    Exit.CHANGES: "drift or problems found, or changes pending",
     Exit.REFUSED: "refused before anything was touched",
     Exit.ROLLED_BACK: "gate failed, rolled back, the old version is proven serving",
     Exit.BROKEN: "gate failed and the rollback failed or is unknown, or verify fails: look now",

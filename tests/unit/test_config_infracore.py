@@ -231,3 +231,13 @@ def test_preflight_asks_for_what_the_product_needs() -> None:
     assert needs["recommended"] == {"cpus": 4, "memory_mb": 8192, "disk_mb": 51200}
     assert not needs["docker"] and "docker" not in needs["versions"]
     assert files(mode="compose").needs()["docker"]
+
+
+def test_files_own_what_an_uninstall_takes_beside_them() -> None:
+    found = files().host_stack()
+    assert {"/etc/infra-core", "/var/log/infra-core"} <= set(found.owned)
+    assert "/etc/nginx/sites-enabled/stackpin-infracore.conf" in found.owned
+    # What backups hold stays with the data when that is asked for: secrets and certificates.
+    assert found.backup is not None and "/etc/infra-core" in found.backup.paths
+    assert Stack.from_json("infracore-files", found.as_json()).owned == tuple(found.owned)
+    assert "owned" not in service("gate").host_stack().as_json()
