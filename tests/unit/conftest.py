@@ -8,19 +8,23 @@ from pathlib import Path
 
 import pyinfra_cli  # noqa: F401 - patches sockets and ssl, before anything has imported them
 import pytest
+from gevent import monkey
 
 MEMORY = Path("/dev/shm")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def many_files() -> None:
-    """Allow all the open files there may be.
-
-    gevent, once a command has loaded it, puts off os.close() until its loop runs; the crash tests
-    open some thousand directories before that.
-    """
+    """Allow all the open files there may be: gevent puts off os.close() until its loop runs."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+@pytest.fixture(autouse=True)
+def closed_at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let os.close() close where a host's programs are tested: those run without gevent."""
+    if request.path.name.startswith("test_host_"):
+        monkeypatch.setattr(os, "close", monkey.get_original("os", "close"))
 
 
 @pytest.fixture
