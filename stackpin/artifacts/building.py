@@ -146,9 +146,9 @@ def _follow(process: subprocess.Popen[bytes], log: IO[str], say: Say) -> tuple[s
                 say(f"  {line[:160]}")
 
     reader = threading.Thread(target=pump, daemon=True)
-    reader.start()
     ended = f"no end within {COMMAND_SECONDS:.0f} s"
     with _ended_with(process), contextlib.suppress(subprocess.TimeoutExpired):
+        reader.start()
         code = process.wait(COMMAND_SECONDS)
         ended = f"exit {code}" if code >= 0 else f"signal {-code}"
     reader.join(10)  # whatever held the pipe open is gone

@@ -4,6 +4,7 @@ import http.client
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -153,6 +154,17 @@ def test_a_console_that_is_away_or_silent_is_502(
         nobody.end()
 
 
+def wait_until_refused(port: int) -> None:
+    until = time.monotonic() + 5
+    while time.monotonic() < until:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"port {port} is still open")
+
+
 def test_a_request_under_way_is_finished(program: Path, upstream: Upstream, tmp_path: Path) -> None:
     asked, go = threading.Event(), threading.Event()
 
@@ -170,6 +182,7 @@ def test_a_request_under_way_is_finished(program: Path, upstream: Upstream, tmp_
             connection.request("GET", "/")
             assert asked.wait(5)
             process.terminate()
+            wait_until_refused(port)  # else it may answer before it hears of the signal
             go.set()
             answer = connection.getresponse()
             assert (answer.read(), answer.headers["Connection"]) == (b"hi", "close")
