@@ -170,9 +170,29 @@ def test_gate_may_bind_its_port_itself(core: Infracore):
     core.healthy()
 
 
+def paths_of(core: Infracore) -> set[str]:
+    folders = "/etc /opt /srv /usr/local /var/lib /var/log /var/backups"
+    return set(core.on_host(f"find {folders} -xdev").splitlines())
+
+
 def test_uninstall_removes_what_it_lists_and_keeps_backups(core: Infracore):
+    before = paths_of(core)
+    dry = core.stackpin("uninstall", "infracore", "--dry", "--json").exits(0).json
+    assert paths_of(core) >= {path for path in before if path.startswith("/opt/infra-core")}
+    core.healthy()
+    items = [item for part in dry["listed"] for item in part["remove"]]
+    listed = {item["path"] for item in items if "path" in item}
+    assert {"/etc/infra-core", "/var/lib/infra-core", "/opt/infra-core"} <= listed
+    assert [item["user"] for item in items if "user" in item] == ["infracore"]
     core.stackpin("uninstall", "infracore", "--yes").exits(0)
-    left = core.on_host("ls -d /opt/infra-core /etc/systemd/system/infracore-* 2>/dev/null; true")
-    assert left == ""
+    left = paths_of(core)
+    assert not listed & left
+    inside = tuple(f"{path}/" for path in listed)
+    stray = {path for path in before - left if path not in listed and not path.startswith(inside)}
+    # Links of units go with their unit; restic and the journal clean up behind themselves.
+    own = ("/etc/systemd/", "/var/backups/stackpin/infracore/", "/var/log/journal")
+    assert not [path for path in stray if not path.startswith(own)]
+    assert not [path for path in left if path.startswith("/etc/systemd/system/infracore-")]
     assert core.on_host("ls /var/backups/stackpin/infracore").split()
     assert core.on_host("ls /etc/nginx/sites-enabled").find("infracore") == -1
+    assert core.on_host("id -u infracore 2>/dev/null; true") == ""
