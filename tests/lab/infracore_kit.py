@@ -9,8 +9,10 @@ import re
 import time
 from typing import Any, ClassVar, Self
 
-from project import REPOSITORY, STACKPIN, Project, Ran, flags
+from project import PYINFRA, REPOSITORY, STACKPIN, Project, Ran, flags
+from stock_host import plain
 
+from stackpin import lockfile
 from stackpin.lab import Lab, LabHost
 from stackpin.lab.apps.infracore.build import build
 
@@ -57,6 +59,12 @@ class Infracore(Project):
     def update(self, version: str, *words: str, **data: object) -> Ran:
         words = ("--version", version, "--yes", "--wait-lock", "20", *words)
         return self.stackpin("update", "infracore", *words, **data)
+
+    def pyinfra(self, **data: object) -> Ran:
+        """Run stock pyinfra with the deploy file; no `stackpin` command is part of it."""
+        argv = [PYINFRA, INVENTORY, "deploys/infracore.py", "--limit", self.host.name, "-y"]
+        ran = self.program([*argv, *flags({**self.DATA, **data})])
+        return Ran(ran.code, plain(ran.out), plain(ran.err))
 
     # --- the pin
 
@@ -147,6 +155,10 @@ class Infracore(Project):
         assert self.versions() == dict.fromkeys(("files", *SERVICES), version)
         self.healthy()
 
+    def settled(self) -> bool:
+        """Whether no guard of any part is armed any more."""
+        return not any(self.state(f"infracore-{part}")["pending"] for part in ("files", *SERVICES))
+
     def processes(self) -> dict[str, tuple[Any, Any]]:
         """(main pid, start) of the live slot by service."""
         found = {}
@@ -179,3 +191,47 @@ class Infracore(Project):
         while not what():
             assert time.monotonic() < deadline, f"not within {seconds} s"
             time.sleep(0.5)
+
+
+class Composed(Infracore):
+    """The same from images, in mode compose."""
+
+    DATA: ClassVar[dict[str, object]] = {**Infracore.DATA, "infracore_mode": "compose"}
+    TIMEOUT: ClassVar[float] = 800
+    VOLUME: ClassVar[str] = "/var/lib/docker/volumes/infracore_data/_data"
+
+    @property
+    def lock_path(self) -> Any:
+        return self.folder / "inventories/infra.lock.toml"
+
+    def lock_digests(self, version: str) -> None:
+        """Pin `version` and write the digests of its images; no host is touched."""
+        argv = [STACKPIN, "pin", INVENTORY, "infracore", "--version", version]
+        data = {"infracore_mode": "compose"}
+        self.program([*argv, "--allow-downgrade", *flags(data)]).exits(0)
+
+    def locked(self, version: str) -> dict[str, str]:
+        """Digest by service, as the lock file has it."""
+        found = lockfile.read(self.lock_path).version("infracore", version)
+        assert found, f"nothing is locked for {version}"
+        names = {ref.rpartition("/infracore-")[2].partition(":")[0]: ref for ref in found.images}
+        return {name: found.images[ref] for name, ref in names.items()}
+
+    def containers(self) -> dict[str, dict[str, Any]]:
+        """What docker tells of each service's running container; one each."""
+        ask = "docker ps -q --filter label=com.docker.compose.project=infracore"
+        told = json.loads(self.on_host(f"docker inspect $({ask})"))
+        found = {one["Config"]["Labels"]["stackpin.service"]: one for one in told}
+        assert (len(told), set(found)) == (len(SERVICES), set(SERVICES)), list(found)
+        return found
+
+    def ids(self) -> dict[str, str]:
+        return {service: one["Id"] for service, one in self.containers().items()}
+
+    def runs(self, version: str) -> None:
+        """Assert that all five serve, and are made of exactly the locked digests of `version`."""
+        super().runs(version)
+        images = {name: one["Config"]["Image"] for name, one in self.containers().items()}
+        assert {name: image.rpartition("@")[2] for name, image in images.items()} == self.locked(
+            version
+        )

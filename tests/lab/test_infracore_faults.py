@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from infracore_kit import GUARD, SERVICES, Infracore
+from infracore_kit import GUARD, Infracore
 from project import STACKPIN, host_name, run
 
 from stackpin.lab import Lab
@@ -37,11 +37,6 @@ def other(core: Infracore) -> str:
     return "v1.1.0" if core.pinned() == "v1.0.0" else "v1.0.0"
 
 
-def settled(core: Infracore) -> bool:
-    states = [core.state(f"infracore-{part}") for part in ("files", *SERVICES)]
-    return not any(state["pending"] for state in states)
-
-
 @pytest.mark.parametrize(
     "stage", ["apply", "begin", "rehearse", "start", "gate", "switch", "probe", "confirm", "retire"]
 )
@@ -52,7 +47,7 @@ def test_kill_9_in_the_middle_of_a_service(core: Infracore, stage: str):
     with gate_traffic(core.lab, core.host.name, rate=30) as load:
         assert core.deploy("--allow-downgrade").code == -9
         core.unhook()
-        core.wait_for(lambda: settled(core), GUARD + 20)
+        core.wait_for(core.settled, GUARD + 20)
         core.healthy()
         # The next run needs no help.
         core.deploy("--allow-downgrade").exits(0)
@@ -76,7 +71,7 @@ def test_the_network_cut_in_the_middle_of_a_service(core: Infracore, stage: str)
     ran = core.deploy("--allow-downgrade")
     core.lab.heal(name)
     core.unhook()
-    core.wait_for(lambda: settled(core), GUARD + 20)
+    core.wait_for(core.settled, GUARD + 20)
     core.healthy()
     if stage in SWITCHED:
         assert ran.code in (4, 5), ran.text
