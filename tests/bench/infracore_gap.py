@@ -107,6 +107,7 @@ Compose = Callable[..., None]
 @contextmanager
 def _by_hand(lab: Lab, configs: str) -> Iterator[Compose]:
     """Have the five services in one project; images of both versions are pulled before."""
+    lab.run(HOST, "systemctl disable --quiet --now nginx")  # gate binds port 80 itself
     lab.registry.trust(HOST)
     prefix = f"{lab.registry.address}/infracore"
     text = "".join(

@@ -8,7 +8,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 REQUEST_SECONDS = 15.0
-LOST_SECONDS = 120.0  # for asking, after the load, what became of every write
+LOST_SECONDS = 600.0  # for asking, after the load, what became of every write
 MOST_SECONDS = 3600.0
 MOST_REQUESTS = 500_000
 
