@@ -196,6 +196,7 @@ class InfracoreBase(StackSettings, InfracoreFields):
             "artifact_bytes": artifact_bytes,
             "commands": _COMMANDS,
             "docker": self.mode == "compose",
+            "project": self.project if self.mode == "compose" else None,
             "versions": {name: VERSIONS[name] for name in programs},
         }
 

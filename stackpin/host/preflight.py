@@ -26,7 +26,7 @@ def preflight(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
 
     payload: {needs: {cpus, memory_mb, memory_total_mb, disk_mb, kernel: "5.10",
     recommended: {cpus, memory_mb, disk_mb}, paths, databases, artifact_bytes, commands,
-    versions: {program: "1.2"}, docker, image_bytes, endpoints: [{address, severity}],
+    versions: {program: "1.2"}, docker, project, image_bytes, endpoints: [{address, severity}],
     registries: [{host, ca, severity}], now; ports: [int], own: [stack], repo_root, repo_create,
     database, web_user, container, registry, postgres}, system}. `own` are the stacks whose
     services may hold the ports, by default this one. now is the operator's clock, unix seconds.

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from stackpin.host.drivers.compose_services import PROJECT_LABEL
 from stackpin.host.drivers.docker import LABELS, by_name, docker
 from stackpin.host.errors import HostError
 from stackpin.host.pg_login import login
@@ -22,9 +23,11 @@ ROOT = Path("/var/lib/docker")
 
 
 def engine(stack: Stack, needs: Mapping[str, Any]) -> Iterator[Item]:
-    """Ask about needs.docker (bool) and .image_bytes (compressed): the host's own business."""
+    """Ask about needs.docker (bool), .project (of Compose) and .image_bytes (compressed)."""
     if needs.get("docker"):
-        yield _daemon()
+        yield (daemon := _daemon())
+        if needs.get("project") and daemon.ok:
+            yield _project(str(needs["project"]))
     if needs.get("image_bytes"):
         yield _room(stack, int(needs["image_bytes"]))
 
@@ -62,6 +65,17 @@ def _name(stack: Stack, name: str) -> Item:
         measured = f"{held.image}, id {held.id[:12]}, which was not made by Stackpin"
     remedy = f"Look at it, then `docker rm --force {name}` on that host."
     return Item(f"container {name}", not foreign, measured, f"free, or of {stack.name}", remedy)
+
+
+def _project(project: str) -> Item:
+    """Look for containers that compose would take for its own and replace."""
+    label = f"--filter=label={PROJECT_LABEL}={project}"
+    row = '{{.Names}}\t{{.Label "' + LABELS["stack"] + '"}}'
+    rows = docker("ps", "--all", label, f"--format={row}").out.splitlines()
+    others = [name for name, _, stack in (line.partition("\t") for line in rows) if not stack]
+    measured = f"{', '.join(others)}, not made by Stackpin" if others else "nobody else's"
+    remedy = "Save what is in them and remove them, or give the stack another project name."
+    return Item(f"compose project {project}", not others, measured, "no foreign one", remedy)
 
 
 def _room(stack: Stack, image_bytes: int) -> Item:
