@@ -14,6 +14,7 @@ import pytest
 
 from stackpin.host import (
     preflight,
+    preflight_docker,
     preflight_paths,
     preflight_ports,
     preflight_programs,
@@ -434,3 +435,20 @@ def test_every_item_is_on_its_page(root: Path) -> None:
         shown = f"`{name}`" in page
         begins = any(f"`{name.split()[0]} {what}" in page for what in ("PATH", "NAME", "N", "HOST"))
         assert shown or begins or f"`{name.rsplit(' ', 1)[0]} PATH`" in page, name
+
+
+@pytest.mark.parametrize(
+    ("rows", "measured"),
+    [
+        ("app-web-blue-1\tinfracore-gate\n", "nobody else's"),
+        ("app-web-blue-1\tinfracore-gate\nodd\t\n", "odd, not made by Stackpin"),
+    ],
+)
+def test_strangers_in_the_compose_project(
+    monkeypatch: pytest.MonkeyPatch, rows: str, measured: str
+) -> None:
+    monkeypatch.setattr(preflight_docker, "_daemon", lambda: Item("docker", True, "26", "one"))
+    monkeypatch.setattr(preflight_docker, "docker", lambda *_words: Result(0, rows, ""))
+    _, item = preflight_docker.engine(CRM, {"docker": True, "project": "app"})
+    assert (item.name, item.measured) == ("compose project app", measured)
+    assert item.ok == (measured == "nobody else's")
