@@ -210,7 +210,7 @@ def test_a_backup_has_what_is_only_in_the_wal_and_is_restored(core: Composed):
     core.stackpin("backup create", "infracore-files").exits(0)
     core.stackpin("backup verify", "infracore-files").exits(0)
     core.register("lost")
-    ran = core.stackpin("restore", "infracore-files", "--yes").exits(0)
+    ran = core.stackpin("restore", "infracore-files", "latest", "--yes").exits(0)
     assert "users" in ran.text, "what would be lost is shown"
     assert core.login("kept")[0] == 200
     assert core.login("lost")[0] == 401
