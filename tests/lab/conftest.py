@@ -26,11 +26,12 @@ LONG = (
     "test_workers",
     "test_fleet_modes",
     "test_infracore_faults",
+    "test_infracore_compose",
 )
 # These share the hosts of one fleet.
 GROUPS = dict.fromkeys(("test_fleet_server", "test_stock_fleet"), "three nodes")
 # What takes longest begins first.
-FIRST = (*LONG, *GROUPS, "test_infracore", "test_infracore_compose", "test_infracore_care")
+FIRST = (*LONG, *GROUPS, "test_infracore", "test_infracore_care")
 SUBNETS = 93  # second octet of the test labs' addresses, one /24 each
 
 
