@@ -152,6 +152,7 @@ def test_rollback_with_data(core: Infracore):
     ran = core.stackpin("rollback", "infracore", "--with-data", "before", "--yes").exits(0)
     assert "users" in ran.text
     core.runs("v1.0.0")
+    core.pin("v1.0.0")
     assert core.login("early")[0] == 200
     assert core.login("late")[0] == 401
 
