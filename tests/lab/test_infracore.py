@@ -200,10 +200,15 @@ def test_current_is_never_missing(core: Infracore):
 
 
 def test_configuration_is_read_from_the_tree_and_followed(core: Infracore):
-    core.deploy(infracore_ports={"console": 18982}).exits(0)
+    moved = {"infracore_ports": {"console": 18982}}
+    refused = core.deploy(**moved).exits(3)
+    assert "infracore_ports" in refused.text, "the gate that serves knows the old port"
+    core.stackpin("stop", "infracore", "--yes").exits(0)
+    core.deploy(**moved).exits(0)
     text = core.on_host("cat /opt/infra-core/current/configs/production.yaml")
     assert "18982" in text
     assert core.ask(18982, "/api/v1/health")[0] == 200
     assert core.outside("/api/v1/health")[0] == 200, "the gate found the console's new port"
+    core.stackpin("stop", "infracore", "--yes").exits(0)
     core.deploy().exits(0)
     core.healthy()

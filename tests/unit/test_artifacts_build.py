@@ -231,8 +231,10 @@ def test_a_build_that_does_not_end_is_ended_with_its_children(kit, monkeypatch):
 def test_a_killed_build_leaves_no_half(kit, number):
     slow = f"echo half > out; [ -e {kit.root}/pid ] || {{ echo $$ > {kit.root}/pid; sleep 300; }}"
     code = (
-        "import sys; from pathlib import Path; from stackpin.artifacts import Cache, resolve;"
-        "from stackpin.config.sources import SOURCE;"
+        "import signal, sys; from pathlib import Path;"
+        # A shell starts what runs in its background deaf to this.
+        "signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from stackpin.artifacts import Cache, resolve; from stackpin.config.sources import SOURCE;"
         "resolve(SOURCE.validate_json(sys.argv[1]), 'v1', Path(sys.argv[2]),"
         " cache=Cache(Path(sys.argv[2]) / 'cache'))"
     )
