@@ -36,8 +36,8 @@ def test_in_sync_after_a_deploy_and_nothing_is_touched(seat: Seat) -> None:
     root = ElementTree.parse(seat.folder / "drift.xml").getroot()  # noqa: S314 -- our own file
     assert (root.get("failures"), root.get("errors")) == ("0", "0")
     metrics = (seat.folder / "drift.prom").read_text()
-    labels = f'inventory="lab",stack="site",host="{seat.host.name}"'
-    assert f"stackpin_drift_in_sync{{{labels}}} 1" in metrics
+    labels = f'host="{seat.host.name}",inventory="lab",stack="site"'
+    assert f"stackpin_drift_in_sync{{{labels}}} 1.0" in metrics
     assert seat.on_host("systemctl show -p MainPID,NRestarts crm@blue crm@green nginx") == before
 
 
@@ -121,5 +121,5 @@ def test_a_host_that_cannot_be_reached_is_1_and_said_everywhere(seat: Seat) -> N
     root = ElementTree.parse(seat.folder / "drift.xml").getroot()  # noqa: S314
     assert root.get("errors") == "1"
     assert "stackpin_drift_checked" in (seat.folder / "drift.prom").read_text()
-    labels = f'inventory="lab",stack="site",host="{seat.host.name}"'
-    assert f"stackpin_drift_checked{{{labels}}} 0" in (seat.folder / "drift.prom").read_text()
+    labels = f'host="{seat.host.name}",inventory="lab",stack="site"'
+    assert f"stackpin_drift_checked{{{labels}}} 0.0" in (seat.folder / "drift.prom").read_text()

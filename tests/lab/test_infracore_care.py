@@ -157,7 +157,9 @@ def test_rollback_with_data(core: Infracore):
     assert core.login("late")[0] == 401
 
 
+@pytest.mark.long
 def test_gate_may_bind_its_port_itself(core: Infracore):
+    core.stackpin("stop", "infracore", "--yes").exits(0)
     direct = {"infracore_overlap": {"gate": False, "orchestrator": False}, "infracore_tls": None}
     core.deploy(**direct).exits(0)
     unit = f"infracore-gate@{core.state('infracore-gate')['live_slot']}"

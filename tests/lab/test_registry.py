@@ -202,5 +202,5 @@ def test_a_slow_registry_is_given_up_in_time(repository: Repository) -> None:
 def test_a_wrong_password(repository: Repository) -> None:
     code, told = repository.pin(NEW, PINS_PASSWORD="wrong-wrong-wrong")
     assert code == 3
-    assert "xingrin_registry_password" in told
+    assert "registry_password" in told
     assert "wrong-wrong" not in told

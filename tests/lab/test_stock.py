@@ -38,7 +38,7 @@ REFUSED = [
     ({"crm_repo_root": "/srv/plain"}, "not a Git work tree"),
     ({"crm_repo_root": "/srv/none", "crm_repo_create": False}, "nothing there"),
     ({"crm_version": "latest"}, "latest is not a version"),
-    ({"crm_version": "v9.9.9"}, "found nothing at"),
+    ({"crm_version": "v9.9.9"}, "found nothing (no such file"),
     ({"crm_admin_token": "env:NOT_SET_ANYWHERE"}, "no such environment variable"),
     ({"crm_admin_tokn": "env:X"}, "Did you mean crm_admin_token"),
     ({"crm_user": "deploy"}, "an account with user id"),
