@@ -12,6 +12,7 @@ from rich.console import Console
 from stackpin.cli.options import reporting
 from stackpin.cli.output import Output
 from stackpin.lab import Lab
+from stackpin.lab.delay import delay as lab_delay
 from stackpin.lab.requirements import check_root
 from stackpin.lab.ssh import ssh_command
 from stackpin.lab.state import fleet_names
@@ -208,6 +209,22 @@ _verb("reboot", "has rebooted", "Reboot HOST properly and wait until it serves. 
 _verb("kill", "is off", "Cut HOST's power: all its processes end at once. Its disk stays.")
 _verb("start", "is up", "Start HOST after `kill`, with the disk it had.")
 _verb("reset", "is as new", "Give HOST a fresh disk; its address and host key stay.")
+
+
+@lab.command(epilog=_example("stackpin lab delay 40", "stackpin lab delay 0"))
+@click.argument("milliseconds", type=click.FloatRange(0, 10_000), metavar="MS")
+@click.argument("hosts", nargs=-1, metavar="[HOST]...")
+@reporting
+def delay(out: Output, *, milliseconds: float, hosts: tuple[str, ...]) -> None:
+    """Let a round trip to the hosts named, or to all, take MS milliseconds longer.
+
+    It replaces any delay there was; 0 ends it. A host that restarts is near again.
+    """
+    with _progress() as one:
+        lab_delay(one, milliseconds, hosts)
+    where = ", ".join(hosts) or "every host"
+    out.document({"milliseconds": milliseconds, "hosts": list(hosts) or "all"})
+    out.line(f"{where}: a round trip takes {milliseconds:g} ms longer" if milliseconds else "near")
 
 
 @contextmanager

@@ -17,6 +17,7 @@ __all__ = [
     "is_cut",
     "network_down",
     "network_up",
+    "remove_bridge",
     "set_port",
     "uplink_mtu",
     "used_networks",
@@ -84,9 +85,15 @@ def network_down(paths: LabPaths) -> None:
     """Remove what `network_up` made, and nothing else; fine when it is already gone."""
     if shutil.which("iptables"):
         _remove_rules(paths.rule_comment)
-    if Path("/sys/class/net", paths.bridge).exists():
-        run("ip", "link", "delete", paths.bridge, "type", "bridge")
+    remove_bridge(paths.bridge)
+    remove_bridge(paths.far_bridge)
     kernel.release(paths.lab_id)
+
+
+def remove_bridge(bridge: str) -> None:
+    """Remove a bridge; fine when there is none."""
+    if Path("/sys/class/net", bridge).exists():
+        run("ip", "link", "delete", bridge, "type", "bridge")
 
 
 def set_port(port: str, *, up: bool) -> None:

@@ -44,6 +44,11 @@ class LabPaths:
         return f"stackpin-{self.lab_id}"
 
     @property
+    def far_bridge(self) -> str:
+        """Name of the bridge behind the delaying link (`stackpin.lab.delay`)."""
+        return f"{self.bridge}-f"
+
+    @property
     def rule_comment(self) -> str:
         """The tag on each firewall rule of this lab; only rules with it are ever removed."""
         return f"stackpin-lab:{self.lab_id}"
