@@ -26,6 +26,7 @@ ARGUMENTS = {
     "{bash|zsh|fish}": "your shell",
     "COUNT": "how many hosts are to run",
     "HOST": "a host's name",
+    "MS": "milliseconds for a round trip",
     "COMMAND": "a command to run there instead of a shell",
 }
 
