@@ -4,14 +4,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from stackpin.cli.options import Target, target
+from stackpin.cli.default_group import default_group
+from stackpin.cli.options import Body, Target, reporting, target
 from stackpin.cli.output import Output
-from stackpin.errors import StackpinError
+from stackpin.errors import Refused, StackpinError
 
 if TYPE_CHECKING:
     from stackpin.drift.report import DriftReport, HostDrift
@@ -19,12 +22,36 @@ if TYPE_CHECKING:
 _MOST = 30  # lines of a message
 
 
-@click.command()
-@click.option("--junit", metavar="FILE", help="Also write a JUnit XML report to FILE.")
-@click.option("--prometheus", metavar="FILE", help="Also write Prometheus text to FILE.")
-@target
-def drift(out: Output, target: Target, junit: str | None, prometheus: str | None) -> int:
+def _reports(body: Body) -> Body:
+    """Give a command the options of what a report is written to."""
+    for option in (
+        click.option("--prometheus", metavar="FILE", help="Also write Prometheus text to FILE."),
+        click.option("--junit", metavar="FILE", help="Also write a JUnit XML report to FILE."),
+    ):
+        body = option(body)
+    return body
+
+
+@default_group("show")
+def drift() -> None:
     """Report where hosts differ from the declaration; nothing is changed.
+
+    A check of many hosts can be split over jobs, and the reports of the jobs merged.
+
+    \b
+    Examples:
+      stackpin drift inventories/prod crm
+      stackpin drift inventories/prod crm --shard 1/2 --json >drift-1.json
+      stackpin drift merge drift-1.json drift-2.json
+    """
+
+
+@drift.command()
+@click.option("--shard", metavar="I/N", help="Only the I-th of N shares of the hosts.")
+@_reports
+@target
+def show(out: Output, target: Target, shard: str | None, **files: str | None) -> int:
+    """Ask the hosts; the word may be left out.
 
     Two questions per host: which operations would change something (with their diffs), and what
     the host itself finds odd: a running program that is not the installed release, manual unit
@@ -34,15 +61,69 @@ def drift(out: Output, target: Target, junit: str | None, prometheus: str | None
 
     \b
     Examples:
-      stackpin drift inventories/prod crm
+      stackpin drift show inventories/prod crm
       stackpin drift inventories/prod site --junit drift.xml
       stackpin drift inventories/prod crm --prometheus /var/lib/node_exporter/stackpin.prom
     """
     from stackpin.care.check import check_drift
+    from stackpin.care.shards import check_shard
+    from stackpin.drift.shards import Shard
+
+    out.command = "drift"  # with or without `show`
+    asked = (target.inventory, target.stack, target.limit, target.data)
+    report = check_shard(*asked, Shard.parse(shard)) if shard is not None else check_drift(*asked)
+    report = replace(report, stackpin=version("stackpin"))
+    _publish(out, report, f"stackpin deploy {target.inventory} {target.stack}", **files)
+    _tell(out, target, report)
+    return report.exit_code
+
+
+@drift.command()
+@click.argument(
+    "files", type=click.Path(path_type=Path), metavar="FILE...", nargs=-1, required=True
+)
+@click.option("--partial", is_flag=True, help="Accept missing shards; exit 1: not checked.")
+@_reports
+@reporting
+def merge(out: Output, files: tuple[Path, ...], partial: bool, **written: str | None) -> int:
+    """Merge the reports of all shards into one.
+
+    Each FILE holds what `drift --shard I/N --json` printed in one job.
+
+    They must be the shards of one check, each once. No host is asked, and nobody is notified.
+    The exit status is that of a check of all hosts.
+
+    \b
+    Examples:
+      stackpin drift merge drift-1.json drift-2.json drift-3.json --junit drift.xml
+      stackpin drift merge --partial drift-*.json
+    """
+    from stackpin.drift.merging import NoReport, merged, parsed
+
+    reports: dict[str, DriftReport] = {}
+    for file in files:
+        try:
+            reports[str(file)] = parsed(str(file), file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise Refused(f"{file}: {error.strerror}") from error
+        except NoReport as error:
+            if not partial:
+                raise
+            out.note(f"stackpin: {error}")
+    if not reports:
+        raise Refused("no report to merge: no job wrote one")
+    report = merged(reports, partial=partial)
+    _publish(out, report, "stackpin deploy", **written)
+    return report.exit_code
+
+
+def _publish(
+    out: Output, report: DriftReport, remedy: str, *, junit: str | None, prometheus: str | None
+) -> None:
+    """Print the report, and write it to the files asked for."""
     from stackpin.drift.junit import junit_xml
     from stackpin.drift.prometheus import prometheus_text
 
-    report = check_drift(target.inventory, target.stack, target.limit, target.data)
     if junit:
         _write(Path(junit), junit_xml(report))
     if prometheus:
@@ -50,9 +131,7 @@ def drift(out: Output, target: Target, junit: str | None, prometheus: str | None
     out.document(report.as_json())
     for name, host in report.hosts.items():
         _show(out, name, host)
-    _conclude(out, target, report)
-    _tell(out, target, report)
-    return report.exit_code
+    _conclude(out, remedy, report)
 
 
 def _tell(out: Output, target: Target, report: DriftReport) -> None:
@@ -65,6 +144,8 @@ def _tell(out: Output, target: Target, report: DriftReport) -> None:
         return
     teller = messenger(target.inventory, target.data)
     what = f"{target.stack} on {report.inventory}"
+    if report.shard:
+        what += f" (shard {report.shard})"
     told = [f"drift: {', '.join(drifted)}"] if drifted else []
     told += [f"not checked: {', '.join(unchecked)}"] if unchecked else []
     ops = [f"{name}: {op.name}" for name in drifted for op in report.hosts[name].pending]
@@ -95,7 +176,7 @@ def _show(out: Output, name: str, host: HostDrift) -> None:
             out.line(f"    expected {finding.expected or '-'}; found {finding.found or '-'}")
 
 
-def _conclude(out: Output, target: Target, report: DriftReport) -> None:
+def _conclude(out: Output, remedy: str, report: DriftReport) -> None:
     for note in report.notes:
         out.note(f"stackpin: {note}")
     drifted = [name for name, host in report.hosts.items() if host.drifted]
@@ -103,11 +184,10 @@ def _conclude(out: Output, target: Target, report: DriftReport) -> None:
     if unchecked:
         out.note(f"stackpin: not checked: {', '.join(unchecked)}")
     if drifted:
-        remedy = (
-            f"`stackpin deploy {target.inventory} {target.stack}` makes the changes listed; what a "
+        out.note(
+            f"stackpin: drift on {', '.join(drifted)}; `{remedy}` makes the changes listed; what a "
             "host itself found odd may want a look by hand"
         )
-        out.note(f"stackpin: drift on {', '.join(drifted)}; {remedy}")
 
 
 def _write(path: Path, text: str) -> None:

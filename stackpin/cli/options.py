@@ -15,7 +15,7 @@ from stackpin.cli.exit import run_command
 from stackpin.cli.output import Output
 from stackpin.errors import Refused
 
-__all__ = ["Target", "assume_yes", "confirm", "reporting", "service_argument", "target"]
+__all__ = ["Body", "Target", "assume_yes", "confirm", "reporting", "service_argument", "target"]
 
 Body = Callable[..., int | None]
 

@@ -22,6 +22,7 @@ ARGUMENTS = {
     "SERVICE": "one service of a stack with several, such as `console`; all when left out",
     "ID": "a backup's id, as `stackpin backup list` shows it, or `latest`",
     "{on|off}": "what the page is switched to",
+    "FILE": "what a job printed, as a file",
     "PATH": "records, or folders of records",
     "{bash|zsh|fish}": "your shell",
     "COUNT": "how many hosts are to run",

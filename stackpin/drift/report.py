@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["DriftReport", "Finding", "HostDrift", "PendingOp", "Release", "build"]
+__all__ = ["VERSION", "DriftReport", "Finding", "HostDrift", "PendingOp", "Release", "build"]
+
+VERSION = 1  # of the JSON
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,9 @@ class HostDrift:
 class DriftReport:
     """The drift of one stack on every host asked about; `created` is ISO 8601 UTC.
 
-    `notes` tell what could not be compared and is no host's fault.
+    `notes` tell what could not be compared and is no host's fault. `stackpin` is the version that
+    compared. Of one shard only, `shard` says which, as "2/4", and `among` names the hosts that were
+    split, in order.
     """
 
     inventory: str
@@ -65,14 +69,18 @@ class DriftReport:
     created: str
     hosts: Mapping[str, HostDrift]
     notes: tuple[str, ...] = ()
+    stackpin: str = ""
+    shard: str | None = None
+    among: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
         """0 in sync, 2 drift, 1 when a host could not be checked: that outranks drift.
 
-        No host at all is an error as well: nothing was compared.
+        No host at all is an error as well, as nothing was compared; but not for a shard, which may
+        be left without one.
         """
-        if not self.hosts or any(host.error for host in self.hosts.values()):
+        if not (self.hosts or self.shard) or any(host.error for host in self.hosts.values()):
             return 1
         return 2 if any(host.drifted for host in self.hosts.values()) else 0
 
@@ -80,13 +88,15 @@ class DriftReport:
         """Return the report as JSON values; `result` is in sync, drift or not checked."""
         words = {0: "in sync", 1: "not checked", 2: "drift"}
         return {
-            "version": 1,
+            "version": VERSION,
+            "stackpin": self.stackpin,
             "inventory": self.inventory,
             "stack": self.stack,
             "created": self.created,
             "result": words[self.exit_code],
             "hosts": {name: _host_json(host) for name, host in self.hosts.items()},
             "notes": list(self.notes),
+            **({"shard": self.shard, "among": list(self.among)} if self.shard else {}),
         }
 
 
@@ -183,5 +193,6 @@ def _host_json(host: HostDrift) -> dict[str, Any]:
         ],
         "conditional": list(host.conditional),
         "in_sync": len(host.in_sync_ops),
+        "in_sync_ops": list(host.in_sync_ops),
         "findings": [vars(finding) for finding in host.findings],
     }
