@@ -137,7 +137,7 @@ def test_development_mode_runs_its_own_images(fleet: Fleet):
 def test_an_uninstalled_server_takes_its_firewall_with_it(fleet: Fleet):
     fleet.settle(OLD)
     names = organizations(fleet)
-    assert "kept" in names
+    assert "stays" in names
     # Names as the product's own uninstaller would have taken too.
     image = fleet.service("redis")["Image"]
     for decoy in ("docker-registry", "xingrin-decoy"):
@@ -202,7 +202,7 @@ def test_a_wrong_password_is_refused_before_anything_is_pulled(fleet: Fleet):
 
 def test_back_to_the_database_that_stayed(fleet: Fleet):
     fleet.settle(OLD)
-    assert "kept" in organizations(fleet)
+    assert "stays" in organizations(fleet)
     assert "elsewhere" not in organizations(fleet)
     assert "postgres" in services(fleet)
     all_online(fleet)
