@@ -83,10 +83,15 @@ class Pusher:
                 report(f"pushed {image.name}:{image.tag}")
             return self.reference(image.name, image.tag), digest
 
+        # Images of one repository one after the other: the registry answers 500 to who asks for a
+        # layer's link while another writes it.
+        names = dict.fromkeys(image.name for image in wanted)
+        by_name = [[image for image in wanted if image.name == name] for name in names]
         # Shared layers first and once: an image then only says that it has them as well.
         with ThreadPoolExecutor(PARALLEL) as pool:
             list(pool.map(send, first))
-            return dict(pool.map(finish, wanted))
+            done = list(pool.map(lambda images: [finish(image) for image in images], by_name))
+        return dict(one for some in done for one in some)
 
     def move_tag(self, name: str, tag: str, note: str) -> str:
         """Put a file with `note` on top of a tag's image; returns the tag's new digest."""
