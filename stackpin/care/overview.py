@@ -75,12 +75,12 @@ def overview(
 
 
 def exit_code(document: Mapping[str, Any]) -> int:
-    """Return 1 where somebody could not be asked, else 5 where a gate does not pass, else 0."""
+    """Return 1 where somebody could not be asked, 5 where a required gate does not pass, or 0."""
     hosts = document["hosts"]
     stacks = [one for host in hosts for one in host["stacks"]]
     if any(host["error"] for host in hosts) or any(one["error"] for one in stacks):
         return 1
-    return 5 if any(one["healthy"] is False for one in stacks) else 0
+    return 5 if any(one["healthy"] is False and one["required"] for one in stacks) else 0
 
 
 def _parts(host: Host) -> list[Stack]:

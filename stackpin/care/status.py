@@ -16,6 +16,7 @@ class HostStatus:
     """One host's stack in words; empty text means "nothing to say", `error` "could not ask".
 
     `health` is the score of the live slot's checks from 0 to 1, None when they were not run.
+    `required` tells whether the host is unhealthy where `healthy` is False.
     `digest` is that of the image the live slot was made from ("sha256:..."), where it is one.
     `restarts`, `memory_bytes` (resident) and `cpu_seconds` (since it started) are those of the live
     slot's main process, None without one. `deployed` is the last run that was to change the
@@ -34,6 +35,7 @@ class HostStatus:
     maintenance: bool = False
     health: float | None = None
     healthy: bool | None = None
+    required: bool = True
     error: str = ""
     digest: str = ""
     restarts: int | None = None
@@ -78,6 +80,7 @@ def summarise(
         maintenance=bool(state.get("maintenance")),
         health=None if gate is None else float(gate.get("score") or 0),
         healthy=None if gate is None else bool(gate.get("passed")),
+        required=bool((gate or {}).get("required", True)),
         restarts=running.get("restarts"),
         memory_bytes=used.get("rss_bytes"),
         cpu_seconds=used.get("cpu_seconds"),

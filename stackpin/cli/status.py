@@ -27,7 +27,7 @@ def status(out: Output, target: Target, check: bool) -> int:
     checks of such a stack always run.
 
     Exit status: 0, or 1 when a host could not be asked; 5 when the checks ran and a live release
-    does not pass its gate.
+    does not pass its gate, unless that is of a part which is not required.
 
     \b
     Examples:
@@ -55,7 +55,7 @@ def status(out: Output, target: Target, check: bool) -> int:
         }
     )
     answers.report(out)
-    sick = [found.host for found in statuses.values() if found.healthy is False]
+    sick = [found.host for found in statuses.values() if found.healthy is False and found.required]
     if sick and not answers.errors:
         where = ", ".join(dict.fromkeys(sick))
         out.note(f"stackpin: gate not passed on {where}; `stackpin verify` says why")

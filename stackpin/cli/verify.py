@@ -37,7 +37,8 @@ def verify(
     """Run the health gate of STACK alone: the host's checks and the public ones, once.
 
     Shows every check with its weight, those that are required, the score of every part, and the
-    health score of each host over all of its parts.
+    health score of each host over all of its parts. A part that is not required, such as a service
+    of InfraCore outside infracore_required, may fail while the score of the host is high enough.
 
     With --watch it goes on: on a terminal a table that keeps itself up to date, elsewhere a line
     for each round and for each check that changed. Ctrl-C ends it.
@@ -71,6 +72,8 @@ def verify(
             return go_on(out, run, 5.0 if interval is None else interval, count)
         verify_all(run)
     _show(out, run)
+    for note in run.notes:
+        out.note(note)
     failed = [roll for roll in run.rolls if roll.failed]
     for roll in failed:
         out.error(f"{roll.host} {roll.part}: {roll.error}", kind="Unhealthy")
@@ -93,7 +96,8 @@ def _show(out: Output, run: Run) -> None:
     for host, rolls in by_host.items():
         for roll in rolls:
             gate = roll.checks or {}
-            word = "passed" if gate.get("passed") else "FAILED"
+            bad = "FAILED" if gate.get("required", True) else "failed, not required"
+            word = "passed" if gate.get("passed") else bad
             out.line(f"{host} {roll.part}: {word}, score {gate.get('score', 0.0):.2f} ({roll.now})")
             show_gate(out, gate)
         total = overall([roll.checks for roll in rolls if roll.checks])

@@ -38,7 +38,7 @@ class Round:
     @property
     def code(self) -> int:
         """5 when something does not pass, 1 when a host did not answer, else 0."""
-        if any(not gate["passed"] for gate in self.gates.values()):
+        if any(not self.health(host)["passed"] for host in self.hosts()):
             return Exit.BROKEN
         return Exit.ERROR if self.errors else Exit.OK
 

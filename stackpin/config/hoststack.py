@@ -205,6 +205,7 @@ class HostStack(Model):
     tables: Schema | None = Field(default=None, alias="schema")
     members: list[str] = Field(default_factory=list)  # stacks whose data and trees this one keeps
     owned: list[AbsPath] = Field(default_factory=list)  # made for it beside opt and data
+    required: bool = True  # where it is unhealthy, the host is; else the score of the whole decides
 
     @model_validator(mode="after")
     def _one_at_a_time(self) -> Self:
@@ -223,6 +224,8 @@ class HostStack(Model):
         for name in ("members", "owned"):
             if not found[name]:
                 del found[name]
+        if self.required:
+            del found["required"]
         if self.compose and not self.compose.host_network:
             del found["compose"]["host_network"]
         return found

@@ -211,6 +211,8 @@ class InfracoreService(InfracoreBase):
             checks=[check.as_json() for check in self.checks() if check.where != "public"],
             listeners=None,  # those of the whole host are told to the files part
             env_files=[SECRETS],
+            # gate is the way in, and the score of the whole is asked with it
+            required=self.service in {"gate", *self.required},
             compose=compose if self.mode == "compose" else None,
         )
 

@@ -65,8 +65,9 @@ def verify(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
     """Run the checks once, without waiting.
 
     payload: {where: [slot, host] (default both), slot: live|blue|green (default live)}. Returns a
-    GateResult plus {slot, release}; a failed gate is an answer here, not an error. Raises
-    HostError(refused) when the slot runs no release.
+    GateResult plus {slot, release, required}; a failed gate is an answer here, not an error, and
+    `required` tells whether it makes the host unhealthy. Raises HostError(refused) when the slot
+    runs no release.
     """
     where = set(payload.get("where") or ("slot", "host"))
     slot = None if stack.is_static else str(payload.get("slot") or "live")
@@ -94,7 +95,7 @@ def verify(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
     gate = evaluate(results, stack.gate.pass_score)
     if slot is not None and not gate["passed"]:
         gate["log"] = unit_log(stack, slot)
-    return {**gate, "slot": slot, "release": release}
+    return {**gate, "slot": slot, "release": release, "required": stack.required}
 
 
 COMMANDS = {"verify": verify}

@@ -80,6 +80,7 @@ class Stack:
     schema: dict[str, Any] = field(default_factory=dict)
     members: tuple[str, ...] = ()
     owned: tuple[str, ...] = ()
+    required: bool = True
 
     @classmethod
     def load(cls, name: str) -> Stack:

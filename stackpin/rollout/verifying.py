@@ -36,14 +36,21 @@ def verify_host(
     roll.public = roll.public or public
     results = [*answer["results"], *(public["results"] if public else [])]
     gate = evaluate(results, float(answer.get("threshold", 0.75)))
-    return {**gate, "log": answer.get("log", [])}
+    return {**gate, "log": answer.get("log", []), "required": answer.get("required", True)}
 
 
 def verify_roll(run: Run, roll: Roll, answer: Mapping[str, Any] | None = None) -> None:
-    """Verify what serves on one host and note it on the roll; a failure is code 5: look now."""
+    """Verify what serves on one host and note it on the roll; a failure is code 5: look now.
+
+    That of a part which is not required is only told: the score of the whole host decides, which is
+    asked with another part.
+    """
     run.progress.host(roll.host, "verify", "run")
     roll.checks = verify_host(run, roll, roll.now, answer)
-    if roll.checks["passed"]:
+    if not (roll.checks["passed"] or roll.checks["required"]):
+        told = f"{roll.host} {roll.part}: not healthy, and not required: {explain(roll.checks)}"
+        run.notes.append(told)
+    if roll.checks["passed"] or not roll.checks["required"]:
         run.progress.host(roll.host, "verify", "ok")
         return
     roll.code = 5
@@ -100,12 +107,13 @@ def verify_all(run: Run) -> None:
 
 
 def overall(gates: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return one GateResult over those of several parts: passed only where every one passed."""
+    """Return one GateResult over those of several parts: passed where every required one passed."""
     whole = evaluate(
         [result for gate in gates for result in gate["results"]],
         max((float(gate["threshold"]) for gate in gates), default=0.0),
     )
-    return {**whole, "passed": all(gate["passed"] for gate in gates)}
+    failed = [gate for gate in gates if gate.get("required", True) and not gate["passed"]]
+    return {**whole, "passed": not failed}
 
 
 def _given(answer: dict[str, Any] | RemoteError) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from infracore_kit import SERVICES, Infracore
-from project import host_name
+from project import Ran, host_name
 
 from stackpin.lab import Lab
 from stackpin.lab.traffic import gate_traffic
@@ -161,16 +161,24 @@ def test_the_way_back_is_recorded_in_reverse_order(core: Infracore):
 
 
 def test_a_dead_required_service_fails_the_score_and_another_only_lowers_it(core: Infracore):
+    def verify(*services: str, **data: object) -> Ran:
+        units = " ".join(live_unit(core, service) for service in services)
+        core.on_host(f"systemctl stop {units}")
+        try:
+            return core.stackpin("verify", "infracore", "--json", **data)
+        finally:
+            core.on_host(f"systemctl start {units}")
+
     core.stackpin("verify", "infracore").exits(0)
-    core.on_host(f"systemctl stop {live_unit(core, 'probe')}")
-    ran = core.stackpin("verify", "infracore", "--json")
-    core.on_host(f"systemctl start {live_unit(core, 'probe')}")
-    assert "probe" in ran.out
-    core.on_host(f"systemctl stop {live_unit(core, 'console')}")
-    try:
-        assert core.stackpin("verify", "infracore").code != 0
-    finally:
-        core.on_host(f"systemctl start {live_unit(core, 'console')}")
+    ran = verify("probe").exits(0)
+    (health,) = ran.json["health"].values()
+    assert (health["passed"], health["score"]) == (True, 0.9)
+    assert "infracore-probe: not healthy, and not required" in ran.err
+    (health,) = verify("console").exits(5).json["health"].values()
+    assert (health["passed"], health["score"]) == (False, 0.9)
+    (health,) = verify("probe", "snap", "orchestrator").exits(5).json["health"].values()
+    assert health["score"] < 0.75, "nobody required, but too many"
+    core.stackpin("verify", "infracore").exits(0)
 
 
 def test_rollback_goes_to_the_version_before(core: Infracore):

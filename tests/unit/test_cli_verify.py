@@ -81,6 +81,22 @@ def test_a_required_check_that_fails_is_not_outvoted(hosts: Any) -> None:
     assert health["passed"] is False
 
 
+OPTIONAL = {**GOOD, PARTS[0]: {**gate(check("health", ok=False, weight=0.0)), "required": False}}
+
+
+def test_a_part_that_is_not_required_is_told_and_the_score_decides(hosts: Any) -> None:
+    hosts.rounds = [OPTIONAL]
+    result = run(*INFRA)
+    assert result.exit_code == 0, result.output
+    assert "a infracore-console: failed, not required, score 0.00" in result.stdout
+    assert "a: health score 100%, passed" in result.stdout
+    assert "a infracore-console: not healthy, and not required: check health" in result.stderr
+    low = gate(check("answers", ok=False, weight=2.0, required=False), check("disk", weight=4.0))
+    hosts.rounds = [OPTIONAL, {**OPTIONAL, PARTS[1]: low}]
+    assert run(*INFRA, "--watch", "--count", "1").exit_code == 0
+    assert run(*INFRA).exit_code == 5, "the score of the whole is too low"
+
+
 def test_rounds_tell_what_fails_and_what_is_well_again(hosts: Any) -> None:
     hosts.rounds = [GOOD, BAD, BAD, GOOD]
     result = run(*INFRA, "--watch", "--count", "4", "--interval", "1")

@@ -191,6 +191,21 @@ def test_what_the_host_is_told_of_a_service() -> None:
     assert read.ports["rehearsal"] == 18284 and not read.listeners
 
 
+@pytest.mark.parametrize(
+    ("required", "decide"),
+    [
+        (["console"], {"console", "gate"}),
+        (["gate", "console"], {"console", "gate"}),
+        (list(SERVICES), set(SERVICES)),
+    ],
+)
+def test_the_host_is_told_which_services_decide(required: list[str], decide: set[str]) -> None:
+    told = {name: service(name, required=required).host_stack().as_json() for name in SERVICES}
+    read = {name: Stack.from_json(f"infracore-{name}", one) for name, one in told.items()}
+    assert {name for name, one in read.items() if one.required} == decide
+    assert all(("required" in told[name]) == (name not in decide) for name in SERVICES)
+
+
 def test_what_the_host_is_told_of_the_files() -> None:
     found = files().host_stack()
     assert found.members == [f"infracore-{name}" for name in SERVICES]
