@@ -27,6 +27,7 @@ LONG = (
     "test_fleet_modes",
     "test_infracore_faults",
     "test_infracore_compose",
+    "test_infracore_artifacts",
 )
 # These share the hosts of one fleet.
 GROUPS = dict.fromkeys(("test_fleet_server", "test_stock_fleet"), "three nodes")

@@ -233,11 +233,11 @@ def test_kill_9_in_the_middle_of_a_service(core: Composed, stage: str):
     worked_on = '[ "$STACKPIN_STACK" = infracore-console ]'
     core.hook(stage, f"{worked_on} && kill -9 $STACKPIN_PID; sleep 1; true")
     with gate_traffic(core.lab, core.host.name, rate=30) as load:
-        assert core.deploy("--allow-downgrade").code == -9
+        assert core.deploy().code == -9
         core.unhook()
         core.wait_for(core.settled, GUARD + 20)
         core.healthy()
-        core.deploy("--allow-downgrade").exits(0)  # the next run needs no help
+        core.deploy().exits(0)  # the next run needs no help
         result = load.stop()
     assert (result.failed, result.lost) == (0, []), result.samples
     core.runs(version)
