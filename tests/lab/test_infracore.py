@@ -83,6 +83,10 @@ def test_units_are_hardened(core: Infracore):
         shown = dict(line.split("=", 1) for line in text.splitlines())
         assert {name: shown[name] for name in HARDENED} == HARDENED
         assert shown["CapabilityBoundingSet"] == "", "behind nginx nobody needs a privilege"
+        # Even root, in what the service sees of the host, cannot write there.
+        inside = f"nsenter -m -t $(systemctl show -p MainPID --value {unit})"
+        told = core.on_host(f"{inside} touch /etc/stray /opt/infra-core/stray 2>&1; true")
+        assert told.count("Read-only file system") == 2, told
         told = core.on_host(f"systemd-analyze security --no-pager {unit} | tail -1; true")
         score = re.search(r"exposure level for \S+: ([\d.]+)", told)
         assert score, told

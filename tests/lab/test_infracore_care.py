@@ -137,9 +137,12 @@ def test_a_backup_has_what_is_only_in_the_wal_and_is_restored(core: Infracore):
 
 def test_retention_keeps_exactly_as_many_of_ours(core: Infracore):
     keep = {"infracore_backup_keep_last": 2, "infracore_backup_keep_daily": 0}
+    foreign = "/var/backups/stackpin/infracore/foreign"
     core.deploy(**keep).exits(0)
+    core.on_host(f"cat >{foreign}", b"mine")
     for _ in range(5):
         core.stackpin("backup create", "infracore-files", **keep).exits(0)
+    assert core.on_host(f"cat {foreign}; rm {foreign}") == "mine"
     told = core.on_host(f"{HOST_PROGRAM} backup-list infracore-files")
     assert len(json.loads(told)["backups"]) == 2
     core.deploy().exits(0)

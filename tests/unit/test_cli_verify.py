@@ -84,7 +84,7 @@ def test_a_required_check_that_fails_is_not_outvoted(hosts: Any) -> None:
 OPTIONAL = {**GOOD, PARTS[0]: {**gate(check("health", ok=False, weight=0.0)), "required": False}}
 
 
-def test_a_part_that_is_not_required_is_told_and_the_score_decides(hosts: Any) -> None:
+def test_a_part_that_is_not_required_is_told(hosts: Any) -> None:
     hosts.rounds = [OPTIONAL]
     result = run(*INFRA)
     assert result.exit_code == 0, result.output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from stackpin.config.infracore_types import SERVICES
 from stackpin.config.problems import ConfigProblems
 from stackpin.config.stacks import STACKS
 from stackpin.config.types import SecretRef
+from stackpin.host.checks_http import judge
 from stackpin.host.stack import Stack
 
 
@@ -170,6 +172,17 @@ def test_checks_of_the_whole_weigh_eight_and_those_of_slots_only_gate() -> None:
 def test_checks_are_read_back_as_they_are_told(name: str, mode: str) -> None:
     for check in service(name, mode=mode).host_stack().as_json()["checks"]:
         assert CHECK.validate_python(check).as_json() == check
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_an_error_or_a_page_is_not_healthy(name: str) -> None:
+    for check in service(name).checks():
+        told = check.as_json()
+        if told["kind"] == "http":
+            healthy = json.dumps(told["json_has"])
+            assert judge(told, 200, {}, healthy, None)[0]
+            assert not judge(told, 500, {}, healthy, None)[0]
+            assert not judge(told, 200, {}, "<!doctype html><html></html>", None)[0]
 
 
 def test_what_runs_is_asked_as_the_mode_says() -> None:
