@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import gevent
 
@@ -129,13 +129,15 @@ class Lease:
         self._session.map(one, hosts).all()
 
     def _call(self, host: str, part: str, command: str) -> None:
-        payload = {
+        self._session.call(host, command, part, self._payload(), timeout=CALL_TIMEOUT)
+
+    def _payload(self) -> dict[str, Any]:
+        return {
             "token": self.token,
             "owner": whoami(),
             "reason": self._reason,
             "ttl": self._ttl,
         }
-        self._session.call(host, command, part, payload, timeout=CALL_TIMEOUT)
 
     def _beat(self) -> None:
         while True:
@@ -143,18 +145,21 @@ class Lease:
             self._session.map(self._renew, sorted({host for host, _ in self._held}))
 
     def _renew(self, host: str) -> None:
-        for name, part in list(self._held):
-            if name != host:
-                continue
-            try:
-                self._call(host, part, "lock-renew")
+        parts = [part for name, part in self._held if name == host]
+        calls = [("lock-renew", part, self._payload()) for part in parts]
+        try:
+            answers = self._session.many(host, calls, timeout=CALL_TIMEOUT)
+        except RemoteError as error:
+            answers = [error] * len(parts)
+        for part, answer in zip(parts, answers, strict=True):
+            if not isinstance(answer, RemoteError):
                 self._held[host, part] = time.monotonic()
-            except RemoteLost as silence:
-                # A short cut of the network is no reason to give up before the lease is over.
-                if time.monotonic() - self._held[host, part] > self._ttl:
-                    self._lose(host, part, silence)
-            except RemoteError as error:
-                self._lose(host, part, error)
+            # A short cut of the network is no reason to give up before the lease is over.
+            elif (
+                not isinstance(answer, RemoteLost)
+                or time.monotonic() - self._held[host, part] > self._ttl
+            ):
+                self._lose(host, part, answer)
 
     def _lose(self, host: str, part: str, error: RemoteError) -> None:
         # A node that is away or ill is no reason to leave the others half-way: its own stages

@@ -21,7 +21,7 @@ class Hosts:
     def __init__(self) -> None:
         self.held: dict[tuple[str, str], str] = {}
         self.tokens: dict[tuple[str, str], str] = {}
-        self.renewals = 0
+        self.renewals = self.execs = 0
         self.trouble: Callable[[str, str], Exception | None] = lambda _host, _command: None
 
     def call(self, host: str, command: str, stack: str, payload: Any, **_: Any) -> dict[str, Any]:
@@ -41,6 +41,18 @@ class Hosts:
         elif command == "lock-release" and not other:
             self.held.pop(key, None)
         return {}
+
+    def many(self, host: str, calls: Any, **_: Any) -> list[Any]:
+        self.execs += 1
+        answers: list[Any] = []
+        for command, stack, payload in calls:
+            try:
+                answers.append(self.call(host, command, stack, payload))
+            except RemoteLost:
+                raise
+            except RemoteError as error:
+                answers.append(error)
+        return answers
 
     def map(self, function: Callable[[str], Any], hosts: Any) -> Mapped[Any]:
         result: Mapped[Any] = Mapped()
@@ -100,6 +112,7 @@ def test_the_heart_beats() -> None:
     lease.give_back()
     beats = hosts.renewals
     assert beats >= 4
+    assert hosts.execs * 2 == beats, "one exec for both parts of a host"
     gevent.sleep(0.1)
     assert hosts.renewals == beats
 
