@@ -14,6 +14,10 @@ from stackpin.lab import Lab
 from tests.bench import fleet_gap, fleet_simulated, infracore_gap, planning, switching
 from tests.bench.fleet import INVENTORY, REPOSITORY, Bench
 from tests.bench.page import measured, replaced
+from tests.bench.peers.comparing import compare
+from tests.bench.peers.plot import plot
+from tests.bench.peers.section import PLOT
+from tests.bench.peers.section import section as peers_section
 
 PAGE = REPOSITORY / "docs" / "benchmarks.md"
 Sections = list[list[str]]
@@ -31,8 +35,16 @@ def site(lab: Lab, folder: Path) -> Sections:
     return [switching.section(list(switching.measure(bench))), planning.section(plans, first)]
 
 
+def peers(lab: Lab, folder: Path) -> Sections:
+    """One state of 64 resources by Stackpin, Ansible, Mitogen, pyinfra and a script."""
+    results = compare(lab, folder)
+    (PAGE.parent / PLOT).write_text(plot(results))
+    return [peers_section(results)]
+
+
 BENCHMARKS: dict[str, Callable[[Lab, Path], Sections]] = {
     "site": site,
+    "peers": peers,
     "fleet_gap": lambda lab, folder: [fleet_gap.section(list(fleet_gap.measure(lab, folder)))],
     "infracore_gap": lambda lab, folder: [
         infracore_gap.section(list(infracore_gap.measure(lab, folder)))

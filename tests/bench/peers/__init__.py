@@ -1,0 +1,1 @@
+"""One state of 64 resources, brought about and checked by Stackpin and by other tools."""
