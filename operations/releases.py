@@ -14,6 +14,7 @@ from pyinfra.context import host
 from facts.files import Tree
 from facts.stacks import StackState
 from operations.notes import Change, note
+from operations.packing import packed
 from operations.program import call
 from operations.provenance import who
 from stackpin.config.release import Release
@@ -126,9 +127,14 @@ def _upload(
     yield StringCommand(
         "install -d -m 0700", directory, "&& install -m 0600 /dev/null", QuoteString(arriving)
     )
-    source = io.BytesIO(artifact) if isinstance(artifact, bytes) else str(artifact)
-    yield FileUploadCommand(source, arriving)
+    smaller = packed(artifact, sha256)
+    if smaller is not None:
+        yield FileUploadCommand(str(smaller), f"{arriving}.gz")
+    else:
+        source = io.BytesIO(artifact) if isinstance(artifact, bytes) else str(artifact)
+        yield FileUploadCommand(source, arriving)
     yield StringCommand(
+        f"gzip -dc {arriving}.gz >{arriving} && rm -f {arriving}.gz &&" if smaller else "",
         f"echo '{sha256}  {arriving}' | sha256sum -c --status",
         f"&& sync {arriving} && mv -fT {arriving} {arrived}",
         f"|| {{ echo 'the upload of {sha256[:12]} arrived damaged; run again' >&2; exit 1; }}",

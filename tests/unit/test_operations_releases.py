@@ -1,14 +1,21 @@
 """Activating releases and nginx sites, against facts given by hand."""
 
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+
 import pytest
 from fake_host import TOKEN, node_of, run, stdin
 from pyinfra.api.command import FileUploadCommand
+from pyinfra.api.util import get_file_io
 
 from facts.files import Node, Tree
 from facts.nginx import PackagedDefaultSite
 from facts.stacks import StackState
 from operations import nginx, notes, releases
 from operations.entries import File, Link
+from operations.packing import packed
 from stackpin.config.release import Release
 
 # releases.activate
@@ -58,6 +65,56 @@ def test_activate_does_not_send_what_the_host_has():
     assert called(commands) == ["receive", "rollout"]
     assert len(commands) == 2
     assert changes[0].before == "v0.9.0-00000000"
+
+
+PROGRAM = b"the same again and again " * 4000
+ARCHIVE = os.urandom(100_000)
+
+
+@pytest.mark.parametrize("content", [PROGRAM, ARCHIVE], ids=["shrinks", "does not shrink"])
+@pytest.mark.parametrize("as_file", [True, False])
+def test_an_upload_arrives_as_it_was_or_not_at_all(content, as_file, tmp_path):
+    given = tmp_path / "crm.pyz"
+    given.write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    release = Release.make("v1.0.0", digest, "crm.pyz", {}, "[Unit]\n", key="k")
+    commands, _, _ = run(
+        releases.activate,
+        {StackState: {"installed": True}},
+        stack="crm",
+        release=release,
+        artifact=given if as_file else content,
+    )
+    making, upload, checking, *_ = commands
+    sent = b""
+    with get_file_io(upload.src) as file:
+        sent = file.read()
+    assert (len(sent) < 2000) == (content is PROGRAM)
+
+    def arrived(bytes_on_disk):
+        """What the host has under its name after `bytes_on_disk` were sent."""
+        folder = tmp_path / f"host{len(bytes_on_disk)}"
+        there = "/var/lib/stackpin/crm/incoming"
+        subprocess.run(["sh", "-c", str(making).replace(there, str(folder))], check=True)
+        Path(upload.dest.replace(there, str(folder))).write_bytes(bytes_on_disk)
+        ran = subprocess.run(
+            ["sh", "-c", str(checking).replace(there, str(folder))],
+            check=False,
+            capture_output=True,
+        )
+        named = folder / digest
+        assert named.exists() == (ran.returncode == 0)
+        assert [path.name for path in folder.iterdir()] == [digest] or ran.returncode
+        return named.read_bytes() if named.exists() else ran.stderr.decode()
+
+    assert arrived(sent) == content
+    assert "arrived damaged" in arrived(sent[:-20])
+    assert "arrived damaged" in arrived(sent[:-20] + bytes(21))
+
+
+def test_what_is_sent_to_many_hosts_is_packed_once():
+    assert packed(PROGRAM, "a" * 64) is packed(PROGRAM, "a" * 64)
+    assert packed(ARCHIVE, "b" * 64) is None
 
 
 def test_activate_leaves_the_switch_to_an_operator_who_drives_it():
