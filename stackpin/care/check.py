@@ -14,6 +14,8 @@ from stackpin.config import stacks
 from stackpin.config.problems import ConfigProblems
 from stackpin.drift.moved import moved_tags
 from stackpin.drift.report import DriftReport, build
+from stackpin.engine.deploys import explore
+from stackpin.engine.gather.memory import Call
 from stackpin.engine.plan import make_plan
 from stackpin.engine.session import Session, open_session
 from stackpin.errors import StackpinError
@@ -70,6 +72,13 @@ def _compare(
     """Fill `planned` and `inspections` for every host of `session`, reachable or not."""
     for host, problem in session.problems.items():
         planned[host] = {"error": problem.message}
+    places = {host: parts_on(session, stack, host) for host in session.hosts}
+    calls: dict[str, list[Call]] = {
+        host: [(question, part, {}) for question in ("inspect", "state") for part in parts]
+        for host, parts in places.items()
+    }
+    files = {part.name: part.deploys for part in stacks.stack(stack).components()}
+    explore(session, files, data, places, calls)
     answers = ask_all(session, stack, {"inspect": {}}, timeout=INSPECT_TIMEOUT)["inspect"]
     for (host, part), error in answers.errors.items():
         inspections[host] = str(error) or type(error).__name__

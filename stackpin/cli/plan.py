@@ -54,7 +54,7 @@ def plan(out: Output, target: Target, file: Path | None, full: bool) -> int:
         stack=chosen,
     ) as session:
         away = left_out(session, places)
-        complain(ask_hosts(session, checked.settings, checked.artifacts))
+        complain(ask_hosts(session, checked.settings, checked.artifacts, files, target.data))
         made = make_plan(session, chosen.name, files, target.data, places)
     document = made.to_json()
     out.document({"plan": document, **({"unreachable": away} if away else {})})

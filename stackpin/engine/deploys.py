@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,16 +15,20 @@ from pyinfra.context import ctx_config, ctx_host
 from pyinfra_cli.exceptions import UnexpectedExternalError
 from pyinfra_cli.util import load_deploy_file
 
+from operations import notes
+from stackpin.engine.gather.memory import Call
+from stackpin.engine.gather.refill import Refill
 from stackpin.engine.part import loading
 from stackpin.engine.predict import verdict
 from stackpin.engine.session import Session
 from stackpin.engine.state import active, load_inventory, new_state
 from stackpin.errors import Refused, StackpinError
 
-__all__ = ["DeployRun", "OpResult", "execute", "prepared"]
+__all__ = ["DeployRun", "OpResult", "execute", "explore", "prepared"]
 
 # Seconds one command of a deploy may take; an apt install on a slow line is the longest.
 COMMAND_TIMEOUT = 600
+ATTEMPTS = 7  # as deep as facts that are asked for because of other facts may be, and one
 OVERRIDES = {"stackpin_driver": "operator", "_timeout": COMMAND_TIMEOUT}
 
 
@@ -104,25 +108,81 @@ def prepared(
     """Load deploy files for `hosts` over the session's connections and yield the prepared run.
 
     `files` maps a stack part to its deploy files, in order; `places` a host to the parts it has
-    (None: all of them). Up to `fail_percent` of the hosts may fail while the others go on. Raises
-    Refused when a file or a fact fails: nothing was changed then.
+    (None: all of them). Files are loaded without asking the hosts at first, and again with what
+    they wanted to know, until nothing is unknown (see stackpin.engine.gather). Up to
+    `fail_percent` of the hosts may fail while the others go on. Raises Refused when a file or a
+    fact fails: nothing was changed then.
     """
-    state = _state(session, hosts, data, fail_percent)
-    log = LogCapture()
-    logger = logging.getLogger("pyinfra")
-    logger.addHandler(log)
-    try:
-        with active(state):
+    places = places or dict.fromkeys(hosts, tuple(files))
+    places = {host: [part for part in places[host] if part in files] for host in hosts}
+    batched = {host: session.memories[host] for host in hosts if session.batching}
+    session.gather({host: places[host] for host in batched})
+    for attempt in range(ATTEMPTS):
+        # The last attempt asks for itself what is still not known: it always comes to an end.
+        offline = batched if attempt < ATTEMPTS - 1 else {}
+        for memory in batched.values():
+            memory.begin()
+        notes.reset()
+        state = _state(session, hosts, data, fail_percent)
+        log = LogCapture()
+        with _capturing(log), active(state):
             run = DeployRun(state, log)
             state.set_stage(StateStage.Connect)
             state.set_stage(StateStage.Prepare)
-            for part, names in files.items():
-                with _only(state, part, places):
-                    for name in names:
-                        _load(run, part, name)
+            with ExitStack() as unasked:
+                for memory in offline.values():
+                    unasked.enter_context(memory.unasked())
+                error = _load_all(run, files, places)
+            if session.learn(offline):
+                continue
+            if error is not None:
+                raise error
+            session.note_used(batched)
+            state.add_callback_handler(Refill(session.memories, session.read))
             yield run
+            return
+
+
+def _load_all(
+    run: DeployRun, files: Mapping[str, Sequence[str]], places: Mapping[str, Sequence[str]]
+) -> StackpinError | None:
+    """Load all deploy files; return the first error, which for lack of facts may mean nothing."""
+    found: StackpinError | None = None
+    for part, names in files.items():
+        with _only(run.state, part, places):
+            for name in names:
+                try:
+                    _load(run, part, name)
+                except StackpinError as error:
+                    found = found or error
+    return found
+
+
+@contextmanager
+def _capturing(log: LogCapture) -> Iterator[None]:
+    logger = logging.getLogger("pyinfra")
+    logger.addHandler(log)
+    try:
+        yield
     finally:
         logger.removeHandler(log)
+
+
+def explore(
+    session: Session,
+    files: Mapping[str, Sequence[str]],
+    data: Mapping[str, Any],
+    places: Mapping[str, Sequence[str]],
+    calls: Mapping[str, Sequence[Call]],
+) -> None:
+    """Read all that a plan wants to know, and the answers to `calls`, into the hosts' memories.
+
+    One exec per host where the last run's manifest says what that is. What is wrong with a deploy
+    file is left for the plan to say.
+    """
+    if not session.gather(places, calls):
+        with suppress(StackpinError), prepared(session, list(places), files, data, places=places):
+            pass
 
 
 def execute(run: DeployRun) -> list[OpResult]:
@@ -155,7 +215,8 @@ def _state(
 ) -> State:
     inventory = load_inventory(session.inventory, {**data, **OVERRIDES})
     chosen = [host for host in inventory if host.name in set(hosts)]
-    state = new_state(inventory, chosen, fail_percent)
+    memories = session.memories if session.batching else {}
+    state = new_state(inventory, chosen, fail_percent, memories)
     for host in chosen:
         old = session.pyinfra_host(host.name)
         connector: Any = host.connector

@@ -114,7 +114,6 @@ def make_plan(
     (None: all); `data` overrides variables. Nothing on a host changes. Raises Refused when a file
     or fact fails.
     """
-    notes.reset()
     hosts: dict[str, HostPlan] = {}
     places = places or dict.fromkeys(session.hosts, tuple(files))
     with prepared(session, session.hosts, files, data, places=places) as run:

@@ -5,18 +5,31 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from contextlib import nullcontext
+from typing import Any, TypeVar
 
 import gevent
 import paramiko
 from pyinfra.api.command import StringCommand
+from pyinfra.api.facts import FactBase
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.connectors.util import make_unix_command_for_host
 
-from stackpin.engine import bundle
-from stackpin.errors import GateFailed, Refused, RollbackFailed, StackpinError
+from stackpin.engine import bundle, program
+from stackpin.engine.channel import Ran, converse
+from stackpin.engine.gather import jobs, script
+from stackpin.engine.gather.jobs import Job
+from stackpin.engine.gather.memory import Call, Memory
+from stackpin.engine.remote_errors import (
+    RemoteBroken,
+    RemoteError,
+    RemoteGate,
+    RemoteLost,
+    RemoteRefused,
+    judge,
+)
+from stackpin.host.questions import READING
 
 __all__ = [
     "Ran",
@@ -41,56 +54,12 @@ AUTH_KEYS = (
     "_dzdo",
     "_dzdo_user",
 )
-MISSING = 90
 UPLOAD_TIMEOUT = 60.0
+GATHER_TIMEOUT = 180.0
+FACT_TIMEOUT = 120.0
+HARMLESS = READING | {"nginx-test"}  # what leaves the facts of a host as they are
 
-
-@dataclass(frozen=True)
-class Ran:
-    """What a program on a host did: its exit status and all it wrote."""
-
-    status: int
-    stdout: bytes
-    stderr: str
-
-
-class RemoteError(StackpinError):
-    """A command of the host program failed; `detail` is what it reported about it."""
-
-    def __init__(self, host: str, message: str, detail: Mapping[str, Any] | None = None) -> None:
-        self.host = host
-        self.message = message
-        self.detail = dict(detail or {})
-        super().__init__(f"{host}: {message}")
-
-
-class RemoteRefused(RemoteError, Refused):  # noqa: N818 - reads as what happened
-    """The host declined (exit code 3): a lock, a state, a bad input."""
-
-    exit_code = 3
-
-
-class RemoteGate(RemoteError, GateFailed):  # noqa: N818 - reads as what happened
-    """A gate on the host did not pass (exit code 4); detail carries the check and the log."""
-
-    exit_code = 4
-
-
-class RemoteBroken(RemoteError, RollbackFailed):  # noqa: N818 - reads as what happened
-    """The host reports a state it could not repair (exit code 5)."""
-
-    exit_code = 5
-
-
-class RemoteLost(RemoteError):  # noqa: N818 - reads as what happened
-    """No answer: the connection broke or the deadline passed. What happened there is unknown."""
-
-
-KINDS: dict[str, type[RemoteError]] = {
-    "refused": RemoteRefused,
-    "gate": RemoteGate,
-    "broken": RemoteBroken,
-}
+T = TypeVar("T")
 
 
 class Remote:
@@ -98,7 +67,8 @@ class Remote:
 
     `connector` is a connected pyinfra SSH connector; commands run with the rights that the
     inventory gives (`_sudo` and its relatives in host data). `leases` maps a stack to the token
-    of the lease held on this host: calls for that stack carry it.
+    of the lease held on this host: calls for that stack carry it. What `memory` knows answers
+    questions; anything that may change the host makes it forget.
     """
 
     def __init__(
@@ -107,12 +77,14 @@ class Remote:
         host: Host,
         connector: Any,  # noqa: ANN401 - pyinfra types it by protocol only
         leases: Mapping[str, str],
+        memory: Memory,
     ) -> None:
         self.name: str = host.name
         self._state = state
         self._host = host
         self._connector = connector
         self._leases = leases
+        self.memory = memory
         data = host.data
         self._auth = {key: data.get(key) for key in AUTH_KEYS if data.get(key) is not None}
 
@@ -144,20 +116,83 @@ class Remote:
         then is not collected).
         """
         text = argv if isinstance(argv, str) else shlex.join(argv)
+        with self.memory.changing():
+            return self._run(text, stdin, timeout, on_line, on_stdout)
+
+    def gather(self, wanted: Sequence[Job], calls: Sequence[Call] = ()) -> None:
+        """Put facts' commands and questions to the host in one exec, and remember what came.
+
+        What did not come, or not whole, is not remembered: asked alone, it says why. Raises
+        RemoteLost without any answer.
+        """
+        asked: list[Job | script.Question] = list(wanted)
+        mine = jobs.job("", {**self._auth, "_shell_executable": "sh"})
+        if calls and mine is not None:
+            start = program.start(bundle.host_program()[1], "many", calls[0][1])
+            asked.append(script.Question(start, program.asked(calls), mine.rights))
+        if not asked:
+            return
+        written = script.write(asked, self._prefix)
+        generation = self.memory.generation
+        ran = self._execute(script.COMMAND, written.body, GATHER_TIMEOUT)
+        outputs = written.outputs(ran.stdout)
+        found = {job: outputs[number] for number, job in enumerate(wanted) if number in outputs}
+        told = program.answers(outputs.get(len(wanted)), calls)
+        self.memory.keep(generation, found, zip(calls, told, strict=False))
+
+    def fact(self, cls: type[FactBase[T]], **kwargs: Any) -> T:  # noqa: ANN401 - the fact's own
+        """Return a fact of this host, from memory where it is known. RemoteError when it fails."""
+        fact = cls()
+        text = str(fact.command(**kwargs))
+        job = jobs.job(text, {**self._auth, "_shell_executable": "sh"})
+        known = self.memory.output(job) if job is not None else None
+        if known is None:
+            ran = self._run(text, b"", FACT_TIMEOUT)
+            known = script.Output(ran.status, script.lines(ran.stdout), (ran.stderr,))
+        if known.status != 0:
+            raise RemoteError(self.name, f"{fact.name}: {known.stderr}")
+        return fact.process(list(known.stdout)) if known.stdout else fact.default()
+
+    def _prefix(self, rights: dict[str, Any]) -> str:
+        if not rights:
+            return "sh"
+        command = make_unix_command_for_host(
+            self._state, self._host, StringCommand("sh"), _shell_executable="sh", **rights
+        )
+        return command.get_raw_value()
+
+    def _run(
+        self,
+        text: str,
+        stdin: bytes,
+        timeout: float,
+        on_line: Callable[[str], None] | None = None,
+        on_stdout: Callable[[bytes], None] | None = None,
+    ) -> Ran:
         command = make_unix_command_for_host(
             self._state, self._host, StringCommand(text), **self._auth
-        ).get_raw_value()
+        )
+        return self._execute(command.get_raw_value(), stdin, timeout, on_line, on_stdout)
+
+    def _execute(
+        self,
+        command: str,
+        stdin: bytes,
+        timeout: float,
+        on_line: Callable[[str], None] | None = None,
+        on_stdout: Callable[[bytes], None] | None = None,
+    ) -> Ran:
         expired = gevent.Timeout(timeout)
         channel = None
         try:
             with expired:
                 channel = self.transport.open_session(timeout=timeout)
-                return _converse(channel, command, stdin, on_line, on_stdout)
+                return converse(channel, command, stdin, on_line, on_stdout)
         except gevent.Timeout as passed:
             if passed is not expired:
                 raise
             raise RemoteLost(
-                self.name, f"no answer within {timeout:.0f} s from: {_short(text)}"
+                self.name, f"no answer within {timeout:.0f} s from: {_short(command)}"
             ) from None
         except (paramiko.SSHException, OSError, EOFError) as error:
             why = str(error) or type(error).__name__
@@ -180,121 +215,57 @@ class Remote:
         The program is uploaded when the host has not this very build of it. Raises RemoteRefused,
         RemoteGate, RemoteBroken or RemoteError by the kind it reports, RemoteLost without answer.
         """
-        program, digest = bundle.host_program()
-        path = f"/run/stackpin/host-{digest[:12]}.pyz"
-        # One exec when the program is there. `exec` keeps the exit status its own.
-        text = (
-            f"[ -s {path} ] || exit {MISSING}; "
-            f"exec python3 {path} {shlex.quote(command)} {shlex.quote(stack)}"
-        )
+        known = self.memory.answer((command, stack, payload or {}))
+        if known is not None:
+            return judge(self.name, known)
         token = self._leases.get(stack)
         document = {**({"lock_token": token} if token else {}), **(payload or {})}
-        stdin = json.dumps(document).encode()
-        ran = self.run(text, stdin, timeout=timeout, on_line=on_line)
-        if ran.status == MISSING:
-            self._upload(path, program, digest)
-            ran = self.run(text, stdin, timeout=timeout, on_line=on_line)
-        return self._answer(command, ran)
+        with nullcontext() if command in HARMLESS else self.memory.changing():
+            ran = self._program(command, stack, json.dumps(document), timeout, on_line)
+        return judge(self.name, program.document(self.name, command, ran))
 
-    def many(
-        self, calls: Sequence[tuple[str, str, Mapping[str, Any]]], *, timeout: float = 60.0
-    ) -> list[dict[str, Any] | RemoteError]:
-        """Put several questions, (command, stack, payload) each, in one exec; answers in order.
+    def many(self, calls: Sequence[Call], *, timeout: float = 60.0) -> list[Any]:
+        """Put several questions in one exec; each answer, a document or a RemoteError, in order.
 
-        Only for commands that change nothing. A question that fails is its RemoteError; raises
-        RemoteError itself when the host did not answer at all.
+        Only for commands that change nothing. Raises RemoteError itself when the host did not
+        answer at all.
         """
-        asked = [{"command": name, "stack": stack, "payload": dict(p)} for name, stack, p in calls]
-        document = self.call("many", calls[0][1], {"calls": asked}, timeout=timeout)
-        found: list[dict[str, Any] | RemoteError] = []
-        for answer in document["answers"]:
-            try:
-                found.append(self._judge(answer))
-            except RemoteError as error:
-                found.append(error)
-        return found
+        answers: list[Any] = [self.memory.answer(call) for call in calls]
+        if None in answers:
+            ran = self._program("many", calls[0][1], program.asked(calls), timeout)
+            answers = judge(self.name, program.document(self.name, "many", ran))["answers"]
+        return [program.judged(self.name, answer) for answer in answers]
 
-    def _upload(self, path: str, program: bytes, digest: str) -> None:
+    def _program(
+        self,
+        command: str,
+        stack: str,
+        stdin: str,
+        timeout: float,
+        on_line: Callable[[str], None] | None = None,
+    ) -> Ran:
+        body, digest = bundle.host_program()
+        text = program.start(digest, command, stack)
+        ran = self._run(text, stdin.encode(), timeout, on_line)
+        if ran.status == program.MISSING:
+            self._upload(program.path_of(digest), body, digest)
+            ran = self._run(text, stdin.encode(), timeout, on_line)
+        return ran
+
+    def _upload(self, path: str, body: bytes, digest: str) -> None:
         # Written beside and renamed, so that no other run can start half a program.
         text = (
             "umask 077; mkdir -p -m 0700 /run/stackpin && "
             f"t=$(mktemp {path}.XXXXXX) && cat >$t && "
             f'echo "{digest}  $t" | sha256sum -c --status && chmod 0755 $t && mv -f $t {path}'
         )
-        ran = self.run(text, program, timeout=UPLOAD_TIMEOUT)
+        ran = self._run(text, body, UPLOAD_TIMEOUT)
         if ran.status != 0:
             raise RemoteError(
                 self.name,
                 f"cannot place Stackpin's program at {path}: {ran.stderr.strip()[-300:]}; "
                 "expected a user who is root or may use sudo (_sudo in the inventory)",
             )
-
-    def _answer(self, command: str, ran: Ran) -> dict[str, Any]:
-        try:
-            document = json.loads(ran.stdout)
-        except ValueError:
-            document = None
-        if not isinstance(document, dict):
-            last = ran.stderr.strip()[-500:] or "nothing on stderr"
-            raise RemoteError(
-                self.name, f"`{command}` ended with status {ran.status} and no answer: {last}"
-            )
-        return self._judge(document)
-
-    def _judge(self, document: dict[str, Any]) -> dict[str, Any]:
-        if document.get("ok"):
-            return document
-        error = document.get("error") or {}
-        kind = KINDS.get(str(error.get("kind")), RemoteError)
-        raise kind(self.name, str(error.get("message", "failed")), error.get("detail"))
-
-
-def _converse(
-    channel: paramiko.Channel,
-    command: str,
-    stdin: bytes,
-    on_line: Callable[[str], None] | None,
-    on_stdout: Callable[[bytes], None] | None,
-) -> Ran:
-    channel.exec_command(command)
-    writer = gevent.spawn(_write, channel, stdin)
-    reader = gevent.spawn(_read_lines, channel, on_line)
-    try:
-        stdout = bytearray()
-        while block := channel.recv(65536):
-            if on_stdout:
-                on_stdout(block)
-            else:
-                stdout += block
-        status = channel.recv_exit_status()
-        if status == -1:
-            # No status arrived: the connection ended under the program.
-            raise EOFError("closed before the program ended")
-        reader.join()
-        return Ran(status, bytes(stdout), reader.value or "")
-    finally:
-        gevent.killall([writer, reader], block=False)
-
-
-def _write(channel: paramiko.Channel, data: bytes) -> None:
-    try:
-        channel.sendall(data)
-        channel.shutdown_write()
-    except OSError:
-        # The program ended without reading its input; its status says why.
-        return
-
-
-def _read_lines(channel: paramiko.Channel, on_line: Callable[[str], None] | None) -> str:
-    text, rest = "", ""
-    while block := channel.recv_stderr(65536):
-        piece = block.decode("utf-8", "replace")
-        text += piece
-        if on_line:
-            *lines, rest = (rest + piece).split("\n")
-            for line in lines:
-                on_line(line)
-    return text
 
 
 def _short(text: str) -> str:

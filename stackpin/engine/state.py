@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyinfra
@@ -24,6 +25,8 @@ from pyinfra_cli import util as cli_util
 from pyinfra_cli.exceptions import UnexpectedExternalError
 from pyinfra_cli.inventory import make_inventory
 
+from stackpin.engine.gather.connector import remembering
+from stackpin.engine.gather.memory import Memory
 from stackpin.errors import Refused
 
 __all__ = ["load_inventory", "new_state", "select_hosts"]
@@ -91,11 +94,19 @@ def select_hosts(inventory: Inventory, limit: Sequence[str], path: str) -> list[
     return [host for host in inventory if host.name in wanted]
 
 
-def new_state(inventory: Inventory, hosts: Sequence[Host], fail_percent: int = 0) -> State:
+def new_state(
+    inventory: Inventory,
+    hosts: Sequence[Host],
+    fail_percent: int = 0,
+    memories: Mapping[str, Memory] = MappingProxyType({}),
+) -> State:
     """Return a State over `hosts`; a State and its hosts serve for one run only.
 
-    More than `fail_percent` of the hosts failing stops the operations of all.
+    More than `fail_percent` of the hosts failing stops the operations of all. With `memories`, by
+    host, facts are answered from there where they are known.
     """
+    for host in inventory if memories else ():
+        host.connector_cls = remembering(host.connector_cls, memories[host.name])
     state = State(check_for_changes=True)
     state.cwd = str(Path.cwd())
     config = Config(FAIL_PERCENT=fail_percent, CONNECT_TIMEOUT=CONNECT_TIMEOUT)

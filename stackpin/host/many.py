@@ -7,21 +7,12 @@ from typing import Any
 
 from stackpin.host import main
 from stackpin.host.errors import refused
+from stackpin.host.questions import READING
 from stackpin.host.stack import Stack
 
 __all__ = ["COMMANDS", "many"]
 
 AT_ONCE = 8
-READING = {
-    "backup-list",
-    "clues",
-    "inspect",
-    "lock-show",
-    "preflight",
-    "state",
-    "uninstall-list",
-    "verify",
-}
 # Only says that a holder is still there: again and again, of all parts of a host.
 HEARTBEATS = {"lock-renew"}
 

@@ -70,7 +70,7 @@ def _recover(run: Run, host: str) -> None:
 
 def preflight(run: Run) -> Run:
     """Ask every host whether this could work."""
-    complain(ask_hosts(run.session, run.settings, run.artifacts))
+    complain(ask_hosts(run.session, run.settings, run.artifacts, run.parts, run.data))
     return run
 
 

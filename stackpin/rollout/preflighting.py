@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +17,8 @@ from stackpin.config.fields import RegistryFields
 from stackpin.config.needs import merged
 from stackpin.config.portal import PortalSettings
 from stackpin.config.upstream import CrmUpstream
+from stackpin.engine.deploys import explore
+from stackpin.engine.gather.memory import Call
 from stackpin.engine.session import Session
 from stackpin.errors import Refused, StackpinError
 from stackpin.health.trust import served_certificate
@@ -35,18 +38,27 @@ def ask_hosts(
     session: Session,
     settings: Mapping[str, Mapping[str, StackSettings]],
     artifacts: Mapping[str, Mapping[str, Artifact]],
+    files: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    data: Mapping[str, Any] = MappingProxyType({}),
 ) -> Preflight:
     """Return the items of the host's `preflight` by host and stack part, under HOST its own.
 
-    Each item is {name, ok, severity: fail|warn, measured, expected, remedy}.
+    Each item is {name, ok, severity: fail|warn, measured, expected, remedy}. Where a plan is to
+    follow, `files` and `data` are those of make_plan: all it needs is asked in the same exec.
     """
+    asked = {
+        host: questions(
+            host, settings[host], {part: one.size for part, one in artifacts.get(host, {}).items()}
+        )
+        for host in session.hosts
+    }
+    if files:
+        explore(session, files, data, {host: list(settings[host]) for host in asked}, _calls(asked))
 
     def one(host: str) -> dict[str, list[dict[str, Any]]]:
         found: dict[str, list[dict[str, Any]]] = {HOST: []}
-        parts = settings[host]
-        sizes = {part: artifact.size for part, artifact in artifacts.get(host, {}).items()}
-        for part, payload in questions(host, parts, sizes).items():
-            own = parts[part]
+        for part, payload in asked[host].items():
+            own = settings[host][part]
             answer = session.call(host, "preflight", part, payload, timeout=TIMEOUT)
             found[part] = [_configuration(own)]
             for item in answer["items"]:
@@ -67,6 +79,18 @@ def ask_hosts(
         return found
 
     return session.map(one).all()
+
+
+def _calls(asked: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, list[Call]]:
+    """Return all that is asked of each host's program until it is planned."""
+    return {
+        host: [
+            call
+            for part, payload in parts.items()
+            for call in (("preflight", part, payload), ("state", part, {}))
+        ]
+        for host, parts in asked.items()
+    }
 
 
 def questions(
@@ -132,9 +156,8 @@ def _ports(session: Session, host: str, upstream: CrmUpstream) -> list[dict[str,
     state = session.call(host, "state", "crm", timeout=TIMEOUT)
     if not ports.serves(state):
         return []
-    fact = SlotPorts()
-    told = session.run(host, fact.command(stack="crm"), timeout=TIMEOUT).stdout
-    found = ports.conflict(state, fact.process(told.decode().splitlines()), upstream.ports)
+    deployed = session.fact(host, SlotPorts, stack="crm")
+    found = ports.conflict(state, deployed, upstream.ports)
     if found is None:
         return []
     return [_item(ports.VARIABLE, found.found, found.expected, found.remedy)]

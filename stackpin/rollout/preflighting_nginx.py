@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from facts.files import Tree
 from facts.nginx import DEFAULT_LINK, PackagedDefaultSite
 from operations import infracore_content, infracore_edge, nginx, portal_content
 from operations.entries import File, Link
+from operations.files import unfit
 from stackpin.config.common import StackSettings
 from stackpin.config.infracore import InfracoreFiles
 from stackpin.config.portal import PortalSettings
@@ -40,12 +42,16 @@ def refused_site(session: Session, host: str, part: str, settings: StackSettings
     site = _site(settings, host)
     if site is None:
         return None
-    if session.run(host, ["ls", "/etc/nginx/nginx.conf", *site.certificate]).status != 0:
-        return None
-    fact = PackagedDefaultSite()
-    told = session.run(host, fact.command(), timeout=TIMEOUT).stdout.decode()
     # Debian's untouched default site gives way in a deploy; so it does here.
-    gives_way = set(fact.process(told.splitlines())) & set(site.ports)
+    packaged = session.fact(host, PackagedDefaultSite)
+    gives_way = set(packaged) & set(site.ports)
+    entries: list[File | Link] = [*site.files, *site.links]
+    present = session.fact(host, Tree, paths=[entry.path for entry in entries])
+    if not gives_way and not unfit(entries, present):
+        return ""  # nothing would be put there that nginx does not serve already
+    needed = ["/etc/nginx/nginx.conf", *site.certificate]
+    if len(session.fact(host, Tree, paths=needed)) < len(needed):
+        return None
     wanted = nginx.payload(site.files, site.links, [DEFAULT_LINK] if gives_way else [])
     try:
         session.call(host, "nginx-test", part, wanted, timeout=TIMEOUT)

@@ -1,0 +1,73 @@
+"""One command over one SSH channel: its input written while its outputs are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import gevent
+import paramiko
+
+__all__ = ["Ran", "converse"]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a program on a host did: its exit status and all it wrote."""
+
+    status: int
+    stdout: bytes
+    stderr: str
+
+
+def converse(
+    channel: paramiko.Channel,
+    command: str,
+    stdin: bytes,
+    on_line: Callable[[str], None] | None,
+    on_stdout: Callable[[bytes], None] | None,
+) -> Ran:
+    """Run `command` in the open `channel` and return what it did; EOFError without a status.
+
+    `on_line` gets each line of stderr as it comes, `on_stdout` each block of stdout (which then is
+    not collected).
+    """
+    channel.exec_command(command)
+    writer = gevent.spawn(_write, channel, stdin)
+    reader = gevent.spawn(_read_lines, channel, on_line)
+    try:
+        stdout = bytearray()
+        while block := channel.recv(65536):
+            if on_stdout:
+                on_stdout(block)
+            else:
+                stdout += block
+        status = channel.recv_exit_status()
+        if status == -1:
+            # No status arrived: the connection ended under the program.
+            raise EOFError("closed before the program ended")
+        reader.join()
+        return Ran(status, bytes(stdout), reader.value or "")
+    finally:
+        gevent.killall([writer, reader], block=False)
+
+
+def _write(channel: paramiko.Channel, data: bytes) -> None:
+    try:
+        channel.sendall(data)
+        channel.shutdown_write()
+    except OSError:
+        # The program ended without reading its input; its status says why.
+        return
+
+
+def _read_lines(channel: paramiko.Channel, on_line: Callable[[str], None] | None) -> str:
+    text, rest = "", ""
+    while block := channel.recv_stderr(65536):
+        piece = block.decode("utf-8", "replace")
+        text += piece
+        if on_line:
+            *lines, rest = (rest + piece).split("\n")
+            for line in lines:
+                on_line(line)
+    return text

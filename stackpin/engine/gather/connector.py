@@ -1,0 +1,125 @@
+"""pyinfra connectors that answer facts from memory.
+
+pyinfra has no cache of facts: each is a command, asked again for every operation. What is put in
+between is its connector, whose methods are its documented interface; parsing, defaults and errors
+stay pyinfra's own.
+"""
+
+# ruff: noqa: ANN401 - what pyinfra passes on is passed on as it comes
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gevent.local import local
+from pyinfra.api.host import Host
+from pyinfra.connectors.base import BaseConnector
+from pyinfra.connectors.ssh import SSHConnector
+from pyinfra.connectors.util import CommandOutput, OutputLine
+
+from stackpin.engine.gather import jobs, manifest
+from stackpin.engine.gather.memory import Memory
+from stackpin.engine.gather.script import Output
+
+__all__ = ["remembering"]
+
+Result = tuple[bool, CommandOutput]
+
+
+class _InFact(local):  # type: ignore[misc] # gevent has no types
+    """Whether this greenlet is reading a fact, and with which rights pyinfra runs it."""
+
+    depth = 0
+    rights: Mapping[str, Any] | None = None
+
+
+_in_fact = _InFact()
+
+
+def remembering(connector: type[BaseConnector], memory: Memory) -> type[BaseConnector]:
+    """Return `connector` with the facts of its host read from `memory` where they are known."""
+    return type(f"Remembering{connector.__name__}", (_Remembering, connector), {"memory": memory})
+
+
+class _Remembering(SSHConnector):
+    """Before the real connector in a class made by `remembering`."""
+
+    memory: Memory
+
+    def __init__(self, state: Any, host: Host) -> None:
+        super().__init__(state, host)
+        self._busy = False
+        read = type(host).get_fact
+
+        def get_fact(cls: Any, *args: Any, **kwargs: Any) -> Any:
+            before = _in_fact.depth, _in_fact.rights
+            _in_fact.depth, _in_fact.rights = before[0] + 1, None
+            try:
+                value = read(host, cls, *args, **kwargs)
+                if _in_fact.rights is not None:
+                    manifest.note(self.memory, cls, args, kwargs, _in_fact.rights)
+            finally:
+                _in_fact.depth, _in_fact.rights = before
+            return value
+
+        # Shadows the method on this instance: only so is a fact's command told from a change.
+        host.get_fact = get_fact  # type: ignore[assignment]
+
+    def run_shell_command(
+        self, command: Any, print_output: bool = False, print_input: bool = False, **arguments: Any
+    ) -> Result:
+        """Answer a fact's command from memory; run anything else, and forget."""
+        if self._busy:  # what pyinfra does below a command of its own: a password's helper file
+            return super().run_shell_command(command, print_output, print_input, **arguments)
+        if _in_fact.depth:
+            return self._fact(command, arguments)
+        with self.memory.changing():
+            return self._run(command, arguments, print_output, print_input)
+
+    def put_file(self, *args: Any, **kwargs: Any) -> bool:
+        """Upload a file, and forget what is known of the host."""
+        with self.memory.changing():
+            return bool(super().put_file(*args, **kwargs))
+
+    def rsync(self, *args: Any, **kwargs: Any) -> bool:
+        """Synchronise files, and forget what is known of the host."""
+        with self.memory.changing():
+            return bool(super().rsync(*args, **kwargs))
+
+    def _fact(self, command: Any, arguments: dict[str, Any]) -> Result:
+        memory, job = self.memory, jobs.job(command, arguments)
+        known = memory.output(job) if job is not None else None
+        if job is not None:
+            self._note(command, job)
+        if known is not None:
+            return known.status == 0, _combined(known)
+        if memory.offline:
+            # "No output": the fact then has its default, and this load of files is thrown away.
+            memory.want(job)
+            return True, CommandOutput([])
+        generation = memory.generation
+        status, output = self._run(command, arguments)
+        if status and job is not None:
+            told = Output(0, tuple(output.stdout_lines), tuple(output.stderr_lines))
+            memory.keep(generation, {job: told})
+        return status, output
+
+    def _note(self, command: Any, job: jobs.Job) -> None:
+        if not jobs.secret(command):
+            _in_fact.rights = job.arguments
+        if operation := self.host.current_op_hash:
+            self.memory.of_operation.setdefault(operation, {})[job] = None
+
+    def _run(self, command: Any, arguments: dict[str, Any], *shown: bool) -> Result:
+        self._busy = True
+        try:
+            return super().run_shell_command(command, *shown, **arguments)
+        finally:
+            self._busy = False
+
+
+def _combined(output: Output) -> CommandOutput:
+    return CommandOutput(
+        [OutputLine("stdout", line) for line in output.stdout]
+        + [OutputLine("stderr", line) for line in output.stderr]
+    )
