@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from stackpin.engine import remote as module
+from stackpin.engine.gather.memory import Memory
 from stackpin.engine.remote import (
     Ran,
     Remote,
@@ -19,16 +20,18 @@ from stackpin.engine.remote import (
 
 
 class Scripted(Remote):
-    """A Remote whose `run` answers from a list and keeps what it was asked."""
+    """A Remote whose commands are answered from a list, and kept."""
 
     def __init__(self, *answers: Ran) -> None:
         self.name = "h"
+        self.memory = Memory()
+        self._auth = {}
         self._leases = {"crm": "secret-token"}
         self.answers = list(answers)
         self.asked: list[tuple[str, bytes]] = []
 
-    def run(self, argv: Any, stdin: bytes = b"", **_: Any) -> Ran:
-        self.asked.append((argv, stdin))
+    def _run(self, text: str, stdin: bytes, *_: Any) -> Ran:
+        self.asked.append((text, stdin))
         return self.answers.pop(0)
 
 
@@ -92,3 +95,30 @@ def test_kinds(kind: str, error: type[RemoteError], code: int) -> None:
 def test_no_document(stdout: bytes) -> None:
     with pytest.raises(RemoteError, match="sudo: not allowed"):
         Scripted(Ran(1, stdout, "sudo: not allowed")).call("state", "crm")
+
+
+def test_a_question_is_answered_from_memory_until_something_changes() -> None:
+    remote = Scripted(answer({"ok": True, "n": 2}), answer({"ok": True, "n": 3}))
+    remote.memory.keep(0, {}, [(("state", "crm", {}), {"ok": True, "n": 1})])
+    assert remote.call("state", "crm")["n"] == 1
+    assert remote.call("state", "crm", {"other": 1})["n"] == 2
+    assert remote.many([("state", "crm", {})])[0]["n"] == 1
+    remote.run(["true"])
+    assert remote.memory.answer(("state", "crm", {})) is None
+
+
+def test_a_change_forgets_and_a_question_does_not() -> None:
+    remote = Scripted(*[answer({"ok": True})] * 2)
+    remote.memory.keep(0, {}, [(("state", "crm", {}), {"ok": True})])
+    remote.call("inspect", "crm")
+    assert remote.memory.answer(("state", "crm", {})) is not None
+    remote.call("begin", "crm")
+    assert remote.memory.answer(("state", "crm", {})) is None
+
+
+def test_several_questions_may_fail_one_by_one() -> None:
+    told = {"ok": True, "answers": [{"ok": True, "n": 1}, {"ok": False, "error": {"message": "x"}}]}
+    first, second = Scripted(answer(told)).many([("state", "a", {}), ("state", "b", {})])
+    assert first["n"] == 1
+    assert isinstance(second, RemoteError)
+    assert str(second) == "h: x"

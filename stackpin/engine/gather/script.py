@@ -99,7 +99,6 @@ def _commands(
     marker: str, index: int, shell: str, jobs: Sequence[tuple[int, Job | Question]]
 ) -> list[str]:
     lines = [
-        "umask 077",
         'd=$(mktemp -d "${TMPDIR:-/tmp}/stackpin-XXXXXXXX") || exit',
         "trap 'rm -rf \"$d\"' EXIT",
         f't=; command -v timeout >/dev/null 2>&1 && t="timeout {SECONDS}"',
