@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from stackpin.artifacts.builds import build
 from stackpin.artifacts.cache import Cache
 from stackpin.artifacts.files import local
-from stackpin.artifacts.images import from_image
 from stackpin.artifacts.model import Resolved, Say, quiet
 from stackpin.config.sources import FileSource, GitSource, Source, UrlSource
 
@@ -40,5 +38,9 @@ def resolve(
 
         return download(chosen, kept, progress)
     if isinstance(chosen, GitSource):
+        from stackpin.artifacts.builds import build  # noqa: PLC0415 - most artifacts are files
+
         return build(chosen, root, kept, progress, production)
+    from stackpin.artifacts.images import from_image  # noqa: PLC0415
+
     return from_image(chosen, kept, progress)

@@ -12,13 +12,13 @@ from stackpin.care.fleet import ask_all
 from stackpin.care.parts import parts_on
 from stackpin.config import stacks
 from stackpin.config.problems import ConfigProblems
-from stackpin.drift.moved import moved_tags
 from stackpin.drift.report import DriftReport, build
 from stackpin.engine.deploys import explore
 from stackpin.engine.gather.memory import Call
 from stackpin.engine.plan import make_plan
 from stackpin.engine.session import Session, open_session
 from stackpin.errors import StackpinError
+from stackpin.lockfile import uses_images
 from stackpin.redact import redact_value
 from stackpin.rollout.checking import check_inventory
 
@@ -47,18 +47,23 @@ def check_drift(
             planned.update({name: {"error": str(error)} for name in wanted})
         else:
             _compare(session, stack, data, planned, inspections)
-    moved = moved_tags(settings, Path.cwd())
-    for host, seen in inspections.items():
-        if not isinstance(seen, str):
-            extra = moved.findings.get(host, [])
-            inspections[host] = {**seen, "findings": [*seen["findings"], *extra]}
+    notes: tuple[str, ...] = ()
+    if any(uses_images(part) for parts in settings.values() for part in parts.values()):
+        from stackpin.drift.moved import moved_tags  # noqa: PLC0415 - brings a registry's client
+
+        moved = moved_tags(settings, Path.cwd())
+        notes = moved.notes
+        for host, seen in inspections.items():
+            if not isinstance(seen, str):
+                extra = moved.findings.get(host, [])
+                inspections[host] = {**seen, "findings": [*seen["findings"], *extra]}
     return build(
         inventory=Path(inventory).stem,
         stack=stack,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         plan=redact_value({"hosts": planned}),
         inspections=redact_value(inspections),
-        notes=redact_value(moved.notes),
+        notes=redact_value(notes),
     )
 
 

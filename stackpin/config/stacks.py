@@ -5,25 +5,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Literal
 
 from stackpin.config.common import StackSettings
-from stackpin.config.crm import CrmSettings
-from stackpin.config.infracore import (
-    FILES,
-    PARTS,
-    InfracoreConsole,
-    InfracoreFiles,
-    InfracoreGate,
-    InfracoreOrchestrator,
-    InfracoreProbe,
-    InfracoreService,
-    InfracoreSnap,
-)
 from stackpin.config.load import load
-from stackpin.config.portal import PortalSettings
 from stackpin.config.problems import ConfigProblems, Problem
-from stackpin.config.xingrin import XingrinServer, XingrinWorker
 from stackpin.errors import Refused
 
 
@@ -34,7 +21,7 @@ class Stack:
     name: str
     deploys: tuple[str, ...]  # deploy files, relative to the repository
     parts: tuple[str, ...] = ()
-    model: type[StackSettings] | None = None
+    settings_class: str = ""  # module:class below stackpin.config, imported when it is needed
     prefix: str = ""
     version_variable: str | None = None  # the pin that `update` bumps
     group: str | None = None  # only hosts of this inventory group have it; None: every host
@@ -43,6 +30,15 @@ class Stack:
     keeper: str | None = None  # the part whose backups hold this one's data; None: its own do
     entry: str | None = None  # the part `tunnel` leads to; None: the first that runs as a service
     witness: str | None = None  # the stack whose host tells whether one of these is healthy
+
+    @property
+    def model(self) -> type[StackSettings] | None:
+        """The class of the settings; None for a stack with parts."""
+        module, _, name = self.settings_class.partition(":")
+        if not module:
+            return None
+        found: type[StackSettings] = getattr(import_module(f"stackpin.config.{module}"), name)
+        return found
 
     def applies_to(self, groups: Sequence[str] | None) -> bool:
         """Whether a host in the inventory groups `groups` has this (None: not asked, so yes).
@@ -73,9 +69,10 @@ class Stack:
         for part in self.components():
             if not part.applies_to(groups):
                 continue
-            assert part.model is not None  # noqa: S101 - components have models
+            model = part.model
+            assert model is not None  # noqa: S101 - components have models
             try:
-                found[part.name] = load(part.model, part.prefix, data, host, sources)
+                found[part.name] = load(model, part.prefix, data, host, sources)
             except ConfigProblems as error:
                 problems += error.problems
         if problems:
@@ -83,35 +80,28 @@ class Stack:
         return found
 
 
-def _infracore(name: str, model: type[StackSettings], keeper: str | None = None) -> Stack:
+def _infracore(part: str) -> Stack:
     return Stack(
-        name,
+        f"infracore-{part}",
         ("deploys/infracore.py",),
         (),
-        model,
+        f"infracore:Infracore{part.title()}",
         "infracore_",
         "infracore_version",
         group="infracore",
         on_failure="rollback",
-        keeper=keeper,
+        keeper=None if part == "files" else "infracore-files",
     )
 
 
-_SERVICES: tuple[type[InfracoreService], ...] = (  # in the order of a rollout
-    InfracoreSnap,
-    InfracoreProbe,
-    InfracoreOrchestrator,
-    InfracoreConsole,
-    InfracoreGate,
-)
+# In the order of a rollout.
 _INFRACORE = [
-    _infracore(FILES, InfracoreFiles),
-    *(_infracore(PARTS[model.service], model, keeper=FILES) for model in _SERVICES),
+    _infracore(part) for part in ("files", "snap", "probe", "orchestrator", "console", "gate")
 ]
 
 STACKS: dict[str, Stack] = {
-    "crm": Stack("crm", ("deploys/crm.py",), (), CrmSettings, "crm_", "crm_version"),
-    "portal": Stack("portal", ("deploys/portal.py",), (), PortalSettings, "portal_"),
+    "crm": Stack("crm", ("deploys/crm.py",), (), "crm:CrmSettings", "crm_", "crm_version"),
+    "portal": Stack("portal", ("deploys/portal.py",), (), "portal:PortalSettings", "portal_"),
     "site": Stack("site", ("deploys/site.py",), ("portal", "crm"), version_variable="crm_version"),
     "xingrin": Stack(
         "xingrin",
@@ -125,7 +115,7 @@ STACKS: dict[str, Stack] = {
         "xingrin-server",
         ("deploys/xingrin.py",),
         (),
-        XingrinServer,
+        "xingrin:XingrinServer",
         "xingrin_",
         "xingrin_version",
         group="xingrin",
@@ -135,7 +125,7 @@ STACKS: dict[str, Stack] = {
         "xingrin-worker",
         ("deploys/workers.py",),
         (),
-        XingrinWorker,
+        "xingrin:XingrinWorker",
         "xingrin_",
         "xingrin_version",
         group="workers",
@@ -149,7 +139,7 @@ STACKS: dict[str, Stack] = {
         tuple(part.name for part in _INFRACORE),
         version_variable="infracore_version",
         on_failure="rollback",
-        entry=PARTS["console"],
+        entry="infracore-console",
     ),
     **{part.name: part for part in _INFRACORE},
 }

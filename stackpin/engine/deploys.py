@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from pyinfra.api.exceptions import PyinfraError
@@ -228,7 +231,19 @@ def _state(
     return state
 
 
+def _introduce(name: str) -> None:
+    """Let `inspect` know the deploy file as a module's.
+
+    pyinfra asks it for the caller of every operation, and for a file of no module it looks through
+    all of them, each time: half of what loading a deploy file costs.
+    """
+    module = ModuleType(f"{__name__}:{name}")
+    module.__file__ = str(Path(name).absolute())
+    sys.modules[module.__name__] = module
+
+
 def _load(run: DeployRun, part: str, name: str) -> None:
+    _introduce(name)
     config = ctx_config.get()
     known = {(host.name, op_hash) for host, ops in run.state.ops.items() for op_hash in ops}
     config.lock_current_state()

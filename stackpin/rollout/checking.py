@@ -13,11 +13,9 @@ from pyinfra.api.inventory import Inventory
 
 from operations.refusals import builds_nothing
 from stackpin.artifacts import Artifact, Pinned, Say, quiet
-from stackpin.config import xingrin_fleet
 from stackpin.config.common import StackSettings
 from stackpin.config.problems import ConfigProblems, Problem
 from stackpin.config.stacks import STACKS, Stack
-from stackpin.config.xingrin import XingrinBase
 from stackpin.engine.placing import chosen
 from stackpin.engine.state import load_inventory
 from stackpin.errors import Refused
@@ -119,12 +117,11 @@ def _pinned(
 
 def _fleet_problems(inventory: Inventory, checked: Checked) -> list[Problem]:
     """Return what only the hosts together show to be wrong, those beyond the limit included."""
-    if not any(
-        isinstance(one, XingrinBase)
-        for parts in checked.settings.values()
-        for one in parts.values()
-    ):
+    fleet = STACKS["xingrin"]
+    if not any(part in fleet.parts for parts in checked.settings.values() for part in parts):
         return []
+    from stackpin.config import xingrin_fleet  # noqa: PLC0415 - where there is a fleet only
+
     members = {}
     for host in inventory:
         members[host.name] = xingrin_fleet.Member(

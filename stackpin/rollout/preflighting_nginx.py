@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from facts.files import Tree
 from facts.nginx import DEFAULT_LINK, PackagedDefaultSite
-from operations import infracore_content, infracore_edge, nginx, portal_content
+from operations import nginx
 from operations.entries import File, Link
 from operations.files import unfit
 from stackpin.config.common import StackSettings
-from stackpin.config.infracore import InfracoreFiles
-from stackpin.config.portal import PortalSettings
 from stackpin.engine.remote import RemoteRefused
 from stackpin.engine.session import Session
 from stackpin.secrets import resolver
+
+if TYPE_CHECKING:
+    from stackpin.config.infracore import InfracoreFiles
+    from stackpin.config.portal import PortalSettings
 
 __all__ = ["refused_site"]
 
@@ -39,7 +41,7 @@ def refused_site(session: Session, host: str, part: str, settings: StackSettings
     None where that cannot be known: the part has no site, or before the first deploy nginx is not
     there, or the certificate, for whose absence alone nginx would refuse the site.
     """
-    site = _site(settings, host)
+    site = _site(part, settings, host)
     if site is None:
         return None
     # Debian's untouched default site gives way in a deploy; so it does here.
@@ -60,28 +62,39 @@ def refused_site(session: Session, host: str, part: str, settings: StackSettings
     return ""
 
 
-def _site(settings: Any, host: str) -> Site | None:  # noqa: ANN401 - of any stack
+# Imports on use: the settings of a stack that is not asked for are a tenth of a second.
+def _site(part: str, settings: Any, host: str) -> Site | None:  # noqa: ANN401 - of any stack
+    if part == "portal":
+        return _portal(settings, host)
+    return _infracore(settings, host) if part == "infracore-files" else None
+
+
+def _portal(settings: PortalSettings, host: str) -> Site:
+    from operations import portal_content  # noqa: PLC0415
+
     root = Path.cwd()
-    if isinstance(settings, PortalSettings):
-        tls = portal_content.tls_files(settings, resolver(settings, host), root)
-        files, links = portal_content.site(settings, tls, root)
-        snippet = settings.nginx_snippet
-        return Site(
-            files,
-            links,
-            [portal_content.CERTIFICATE, portal_content.KEY],
-            [settings.http_port, settings.https_port],
-            f"Correct {snippet}." if snippet else "Correct the host's nginx configuration.",
-        )
-    if isinstance(settings, InfracoreFiles):
-        pair = infracore_content.given(settings, resolver(settings, host), root)
-        files, links = infracore_edge.site(settings, pair[-1] if pair else None)
-        there = [infracore_edge.CERTIFICATE, infracore_edge.KEY]
-        return Site(
-            files,
-            links,
-            there if settings.tls is not None else [],
-            infracore_edge.ports(settings),
-            "Correct the host's nginx configuration.",
-        )
-    return None
+    tls = portal_content.tls_files(settings, resolver(settings, host), root)
+    files, links = portal_content.site(settings, tls, root)
+    snippet = settings.nginx_snippet
+    return Site(
+        files,
+        links,
+        [portal_content.CERTIFICATE, portal_content.KEY],
+        [settings.http_port, settings.https_port],
+        f"Correct {snippet}." if snippet else "Correct the host's nginx configuration.",
+    )
+
+
+def _infracore(settings: InfracoreFiles, host: str) -> Site:
+    from operations import infracore_content, infracore_edge  # noqa: PLC0415
+
+    pair = infracore_content.given(settings, resolver(settings, host), Path.cwd())
+    files, links = infracore_edge.site(settings, pair[-1] if pair else None)
+    there = [infracore_edge.CERTIFICATE, infracore_edge.KEY]
+    return Site(
+        files,
+        links,
+        there if settings.tls is not None else [],
+        infracore_edge.ports(settings),
+        "Correct the host's nginx configuration.",
+    )

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 
 from stackpin.config import stacks
-from stackpin.config.crm import CrmSettings
 
 SERVICES = ("snap", "probe", "orchestrator", "console", "gate")
 
@@ -21,7 +20,12 @@ def infracore(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         "infracore", (), names, version_variable="infracore_version", on_failure="rollback"
     )
     files = replace(
-        parent, name=names[0], parts=(), model=CrmSettings, prefix="infracore_", group="infracore"
+        parent,
+        name=names[0],
+        parts=(),
+        settings_class="crm:CrmSettings",
+        prefix="infracore_",
+        group="infracore",
     )
     monkeypatch.setitem(stacks.STACKS, "infracore", parent)
     monkeypatch.setitem(stacks.STACKS, names[0], files)

@@ -17,7 +17,7 @@ from stackpin.config.hoststack import SharedPort
 from stackpin.config.hoststack import SlotPorts as Ports
 from stackpin.config.stacks import STACKS
 from stackpin.engine.part import current, loading
-from stackpin.engine.remote import Ran, RemoteRefused
+from stackpin.engine.remote import RemoteRefused
 from stackpin.rollout.preflighting_nginx import refused_site
 
 SITES = {
@@ -159,6 +159,9 @@ def test_a_deploy_file_learns_its_part_and_stock_pyinfra_tells_none() -> None:
     assert current() is None
 
 
+NODE = Node("file", "644", "root", "root", 1)
+
+
 class Judge:
     """A session whose nginx refuses, or not; without nginx nobody is asked."""
 
@@ -166,10 +169,10 @@ class Judge:
         self.there, self.refuses = there, refuses
         self.asked: list[tuple[str, str, Any]] = []
 
-    def run(self, host: str, argv: Any, **_: Any) -> Ran:
-        if isinstance(argv, list):
-            return Ran(0 if self.there else 2, b"", "")
-        return Ran(0, b"80\n", "")  # Debian's default site, as packaged
+    def fact(self, host: str, cls: type[Any], paths: Any = ()) -> Any:
+        if cls is PackagedDefaultSite:
+            return [80] if self.there else []
+        return {path: NODE for path in paths if self.there and "stackpin" not in path}
 
     def call(self, host: str, command: str, part: str, payload: Any, **_: Any) -> None:
         self.asked.append((command, part, payload))

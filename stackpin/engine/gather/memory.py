@@ -47,6 +47,10 @@ class Memory:
         """Return what `job` brought, if that may still be so."""
         return _fresh(self._outputs.get(job))
 
+    def known(self) -> list[Job]:
+        """Return the jobs whose outputs are kept."""
+        return list(self._outputs)
+
     def answer(self, call: Call) -> dict[str, Any] | None:
         """Return the host program's answer to `call`, ok or not, if that may still be so."""
         return _fresh(self._answers.get(_key(call)))
