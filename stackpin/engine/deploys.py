@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -118,8 +119,10 @@ def prepared(
     """
     places = places or dict.fromkeys(hosts, tuple(files))
     places = {host: [part for part in places[host] if part in files] for host in hosts}
-    batched = {host: session.memories[host] for host in hosts if session.batching}
-    session.gather({host: places[host] for host in batched})
+    gathering = session.gathering
+    batched = {host: memory for host, memory in gathering.wrapped.items() if host in places}
+    with active(session.state):
+        gathering.ask(session, places)
     for attempt in range(ATTEMPTS):
         # The last attempt asks for itself what is still not known: it always comes to an end.
         offline = batched if attempt < ATTEMPTS - 1 else {}
@@ -136,12 +139,12 @@ def prepared(
                 for memory in offline.values():
                     unasked.enter_context(memory.unasked())
                 error = _load_all(run, files, places)
-            if session.learn(offline):
+            if gathering.learn(session, offline):
                 continue
             if error is not None:
                 raise error
-            session.note_used(batched)
-            state.add_callback_handler(Refill(session.memories, session.read))
+            gathering.note_used(batched)
+            state.add_callback_handler(Refill(gathering.memories, partial(gathering.read, session)))
             yield run
             return
 
@@ -183,7 +186,9 @@ def explore(
     One exec per host where the last run's manifest says what that is. What is wrong with a deploy
     file is left for the plan to say.
     """
-    if not session.gather(places, calls):
+    with active(session.state):
+        known = session.gathering.ask(session, places, calls)
+    if not known:
         with suppress(StackpinError), prepared(session, list(places), files, data, places=places):
             pass
 
@@ -218,8 +223,7 @@ def _state(
 ) -> State:
     inventory = load_inventory(session.inventory, {**data, **OVERRIDES})
     chosen = [host for host in inventory if host.name in set(hosts)]
-    memories = session.memories if session.batching else {}
-    state = new_state(inventory, chosen, fail_percent, memories)
+    state = new_state(inventory, chosen, fail_percent, session.gathering.wrapped)
     for host in chosen:
         old = session.pyinfra_host(host.name)
         connector: Any = host.connector

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 import paramiko
@@ -19,12 +17,11 @@ from pyinfra.api.state import State
 from stackpin.config.stacks import Stack
 from stackpin.config.stacks import stack as stack_of
 from stackpin.engine.connect import ConnectProblem, connect
-from stackpin.engine.gather.jobs import Job
-from stackpin.engine.gather.manifest import Manifest, render
-from stackpin.engine.gather.memory import Call, Memory
+from stackpin.engine.gather.gathering import Gathering
+from stackpin.engine.gather.memory import Call
 from stackpin.engine.placing import chosen, witness_hosts
 from stackpin.engine.remote import Ran, Remote, RemoteError
-from stackpin.engine.state import active, load_inventory, new_state, select_hosts
+from stackpin.engine.state import load_inventory, new_state, select_hosts
 from stackpin.errors import Refused
 
 __all__ = ["Mapped", "Session", "open_session"]
@@ -59,15 +56,13 @@ class Session:
         self,
         inventory: str,
         state: State,
-        memories: Mapping[str, Memory],
-        manifest: Manifest | None = None,
+        gathering: Gathering,
         aside: Sequence[str] = (),
     ) -> None:
         self.inventory = inventory
         self.problems: dict[str, ConnectProblem] = {}
         self.state = state
-        self.memories = memories
-        self.manifest = manifest
+        self.gathering = gathering
         self.aside = frozenset(aside)
         self._remotes: dict[str, Remote] = {}
         self._leases: dict[str, dict[str, str]] = {}
@@ -121,64 +116,6 @@ class Session:
     ) -> list[Any]:
         """Put several questions in one exec (see Remote.many)."""
         return self.remote(host).many(calls, timeout=timeout)
-
-    @property
-    def batching(self) -> bool:
-        """Whether facts of a host are read in one exec; see stackpin.engine.gather."""
-        return self.manifest is not None
-
-    def gather(
-        self,
-        places: Mapping[str, Sequence[str]],
-        calls: Mapping[str, Sequence[Call]] = MappingProxyType({}),
-    ) -> bool:
-        """Ask each host, in one exec, what a plan of its parts in `places` needed last time.
-
-        `calls` are questions to the host programs that will be asked as well: they, and the facts,
-        are then answered from memory until something changes the host. Where nothing is known of
-        the last time, the questions wait for the first exec that reads facts. Tells whether that
-        was the case for no host.
-        """
-        if self.manifest is None:
-            return True
-        for host, more in calls.items():
-            self.memories[host].calls = list(more)
-        with active(self.state):
-            for host in places:
-                with self.memories[host].unasked():
-                    render(self.pyinfra_host(host), self.manifest.entries(host, places[host]))
-        wanted = {host: self.memories[host].take() for host in places}
-        self.map(lambda host: self.read(host, wanted[host]), [h for h in places if wanted[h]]).all()
-        return not any(self.memories[host].calls for host in places)
-
-    def learn(self, hosts: Collection[str]) -> bool:
-        """Read what deploy files wanted to know of `hosts`; tell whether to load them again.
-
-        A host whose facts cannot be read together is asked live from then on.
-        """
-        wanted = {host: self.memories[host].take() for host in hosts}
-        self.map(lambda host: self.read(host, wanted[host]), [h for h in hosts if wanted[h]]).all()
-        again = False
-        for host in hosts:
-            memory = self.memories[host]
-            missing = [job for job in wanted[host] if memory.output(job) is None]
-            memory.live = memory.live or memory.incomplete or bool(missing)
-            again = again or bool(wanted[host]) or memory.incomplete
-        return again
-
-    def read(self, host: str, jobs: Sequence[Job]) -> None:
-        """Read facts' commands, and the questions that wait, into the host's memory."""
-        memory = self.memories[host]
-        calls, memory.calls = memory.calls, []
-        # A host that does not answer now says why when it is asked again.
-        with suppress(RemoteError):
-            self.remote(host).gather(jobs, calls)
-
-    def note_used(self, hosts: Collection[str]) -> None:
-        """Remember for the next run which facts deploy files used on `hosts`."""
-        for host in hosts:
-            if self.manifest is not None:
-                self.manifest.update(host, self.memories[host].used)
 
     def fact(self, host: str, cls: type[FactBase[T]], **kwargs: Any) -> T:  # noqa: ANN401 - the fact's own
         """Return a fact of `host` (see Remote.fact)."""
@@ -251,7 +188,7 @@ class Session:
             pyinfra_host.connector = old
             raise RemoteError(host, problem.message, {"kind": problem.kind})
         old.client.close()
-        self.memories[host].forget()
+        self.gathering.memories[host].forget()
         self._remotes[host] = self._attach(pyinfra_host, connector)
 
     def add(self, host: Host, problem: ConnectProblem | None) -> None:
@@ -264,8 +201,7 @@ class Session:
 
     def close(self) -> None:
         """Close every connection."""
-        if self.manifest is not None:
-            self.manifest.save()
+        self.gathering.close()
         for remote in self._remotes.values():
             remote.close()
 
@@ -278,7 +214,8 @@ class Session:
 
     def _attach(self, host: Host, connector: Any) -> Remote:  # noqa: ANN401 - pyinfra's protocol
         leases = self._leases.setdefault(host.name, {})
-        return Remote(self.state, host, connector, leases, self.memories[host.name])
+        memory = self.gathering.memories[host.name]
+        return Remote(self.state, host, connector, leases, memory)
 
 
 @contextmanager
@@ -321,15 +258,9 @@ def _connect(
     path: str, inventory: Inventory, hosts: list[Host], aside: list[Host], stack: str | None
 ) -> Session:
     every = [*hosts, *aside]
-    memories = {host.name: Memory() for host in inventory}
-    manifest = Manifest(path, stack or "") if _batching() else None
-    state = new_state(inventory, every, memories=memories if manifest else {})
-    session = Session(path, state, memories, manifest, [host.name for host in aside])
+    gathering = Gathering(path, stack or "", [host.name for host in inventory])
+    state = new_state(inventory, every, memories=gathering.wrapped)
+    session = Session(path, state, gathering, [host.name for host in aside])
     for host, problem in zip(every, Pool(PARALLEL).map(connect, every), strict=True):
         session.add(host, problem)
     return session
-
-
-def _batching() -> bool:
-    """STACKPIN_FACTS=single reads facts one by one, as stock pyinfra does."""
-    return os.environ.get("STACKPIN_FACTS") != "single"

@@ -55,7 +55,7 @@ def alone(session: Session, host: str, one: Job) -> tuple[bool, list[str], list[
 
 def differences(session: Session, host: str, jobs: list[Job]) -> list[str]:
     """Return the jobs whose gathered output is not what they bring alone."""
-    memory = session.memories[host]
+    memory = session.gathering.memories[host]
     gathered = {one: memory.output(one) for one in jobs}
     found = []
     for one, output in gathered.items():
@@ -82,7 +82,7 @@ def main(inventory: str, name: str) -> None:
         files = {part.name: part.deploys for part in stack.components()}
         explore(session, files, {}, places, {})
         for host in session.hosts:
-            jobs = list(session.memories[host].known())
+            jobs = list(session.gathering.memories[host].known())
             result["compared"][host] = len(jobs)
             result["different"] += differences(session, host, jobs)
             hostile = [
@@ -91,7 +91,7 @@ def main(inventory: str, name: str) -> None:
                 for rights in RIGHTS
                 if (made := job(text, {"_shell_executable": "sh", **rights}))
             ]
-            session.read(host, hostile)
+            session.gathering.read(session, host, hostile)
             result["hostile"] += differences(session, host, hostile)
     json.dump(result, sys.stdout)
 
