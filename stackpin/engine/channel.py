@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import IO
 
 import gevent
 import paramiko
 
 __all__ = ["Ran", "converse"]
+
+BLOCK = 65536  # bytes read or sent at once
 
 
 @dataclass(frozen=True)
@@ -23,21 +26,21 @@ class Ran:
 def converse(
     channel: paramiko.Channel,
     command: str,
-    stdin: bytes,
-    on_line: Callable[[str], None] | None,
-    on_stdout: Callable[[bytes], None] | None,
+    stdin: bytes | IO[bytes],
+    on_line: Callable[[str], None] | None = None,
+    on_stdout: Callable[[bytes], None] | None = None,
 ) -> Ran:
     """Run `command` in the open `channel` and return what it did; EOFError without a status.
 
-    `on_line` gets each line of stderr as it comes, `on_stdout` each block of stdout (which then is
-    not collected).
+    `stdin` is its whole input, or a file that is read as it is sent. `on_line` gets each line of
+    stderr as it comes, `on_stdout` each block of stdout (which then is not collected).
     """
     channel.exec_command(command)
     writer = gevent.spawn(_write, channel, stdin)
     reader = gevent.spawn(_read_lines, channel, on_line)
     try:
         stdout = bytearray()
-        while block := channel.recv(65536):
+        while block := channel.recv(BLOCK):
             if on_stdout:
                 on_stdout(block)
             else:
@@ -52,9 +55,13 @@ def converse(
         gevent.killall([writer, reader], block=False)
 
 
-def _write(channel: paramiko.Channel, data: bytes) -> None:
+def _write(channel: paramiko.Channel, data: bytes | IO[bytes]) -> None:
     try:
-        channel.sendall(data)
+        if isinstance(data, bytes):
+            channel.sendall(data)
+        else:
+            while block := data.read(BLOCK):
+                channel.sendall(block)
         channel.shutdown_write()
     except OSError:
         # The program ended without reading its input; its status says why.
@@ -63,7 +70,7 @@ def _write(channel: paramiko.Channel, data: bytes) -> None:
 
 def _read_lines(channel: paramiko.Channel, on_line: Callable[[str], None] | None) -> str:
     text, rest = "", ""
-    while block := channel.recv_stderr(65536):
+    while block := channel.recv_stderr(BLOCK):
         piece = block.decode("utf-8", "replace")
         text += piece
         if on_line:

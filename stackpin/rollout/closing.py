@@ -18,7 +18,7 @@ from stackpin.report.metrics import measure, metrics_text
 from stackpin.report.page import page
 from stackpin.rollout.inverse import document
 from stackpin.rollout.model import Roll, Run
-from stackpin.rollout.verifying import verify_host
+from stackpin.rollout.verifying import TIMEOUT, WHERE, verify_host
 
 __all__ = ["code_of", "evidence", "exit_code", "outcome_of", "part_code", "unlock"]
 
@@ -137,12 +137,15 @@ def _look(run: Run, roll: Roll) -> HostEvidence:
     answers: dict[str, Any] = {}
     release = roll.wanted if roll.confirmed else roll.now
     if roll.outcome not in {"unknown", "unreachable"}:
-        for key, ask in (
-            ("inspect", lambda: run.session.call(roll.host, "inspect", roll.part)),
-            ("checks", lambda: verify_host(run, roll, release)),
-        ):
+        judges = {
+            "inspect": lambda answer: answer,
+            "checks": lambda answer: verify_host(run, roll, release, answer),
+        }
+        for (key, judge), answer in zip(judges.items(), _ask(run, roll), strict=True):
             try:
-                answers[key] = ask()
+                if isinstance(answer, StackpinError):
+                    raise answer
+                answers[key] = judge(answer)
             except StackpinError as error:
                 run.notes.append(f"{roll.host}: no {key} for the evidence: {error}")
     if "checks" in answers and roll.checks is None:
@@ -155,3 +158,12 @@ def _look(run: Run, roll: Roll) -> HostEvidence:
         public=roll.public,
         timings=roll.timings,
     )
+
+
+def _ask(run: Run, roll: Roll) -> list[Any]:
+    """Return the answers, or errors, to `inspect` and `verify`: one exec."""
+    calls = [("inspect", roll.part, {}), ("verify", roll.part, WHERE)]
+    try:
+        return run.session.many(roll.host, calls, timeout=TIMEOUT)
+    except StackpinError as error:
+        return [error, error]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from operations.releases import ENDED
 from stackpin.engine.plan import load_plan, make_plan
 from stackpin.engine.state import load_inventory, select_hosts
-from stackpin.errors import Refused
+from stackpin.errors import Refused, StackpinError
 from stackpin.rollout.checking import check_inventory
 from stackpin.rollout.connecting import connect
 from stackpin.rollout.heartbeats import agree
@@ -54,8 +54,11 @@ def lock(run: Run) -> Run:
 
 def _recover(run: Run, host: str) -> None:
     """Let `host` finish or take back what a killed run left, so that the plan sees the outcome."""
-    for part in run.places[host]:
-        state = run.session.call(host, "state", part)
+    parts = run.places[host]
+    states = run.session.many(host, [("state", part, {}) for part in parts])
+    for part, state in zip(parts, states, strict=True):
+        if isinstance(state, StackpinError):
+            raise state
         run.machines.setdefault(host, state.get("machine") or {})
         left = (state.get("run") or {}).get("stage", "retired")
         if not state.get("installed") or (left in ENDED and not state.get("pending")):

@@ -29,7 +29,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setattr(outside, "ask_public", lambda *_: PUBLIC)
     session = FakeSession("a")
     answers = {"results": [], "threshold": 0.75, "findings": []}
-    monkeypatch.setattr(session, "call", lambda *_, **__: dict(answers))
+    monkeypatch.setattr(
+        session, "many", lambda _, calls, **__: [dict(answers) for _ in calls], False
+    )
     run = Run(Request("deploy", "inventories/x", stack("crm")), Silent(), lambda _: None)
     run.opened = session  # type: ignore[assignment]
     run.settings["a"] = {"crm": load(CrmSettings, "crm_", DATA, "a")}

@@ -65,7 +65,8 @@ class Gathering:
             return True
         for host, parts in places.items():
             memory = self.memories[host]
-            memory.calls = list(calls.get(host, ()))
+            if host in calls:
+                memory.calls = list(calls[host])
             if not memory.live:
                 with memory.unasked():
                     render(session.pyinfra_host(host), self._manifest.entries(host, parts))
