@@ -89,7 +89,11 @@ class _Remembering(SSHConnector):
             return self._run(command, arguments, print_output, print_input)
 
     def put_file(
-        self, filename_or_io: Any, remote_filename: str, *_temporary: Any, **arguments: Any
+        self,
+        filename_or_io: Any,
+        remote_filename: str,
+        remote_temp_filename: Any = None,  # noqa: ARG002 - nothing lies elsewhere in between
+        **arguments: Any,
     ) -> bool:
         """Upload through the standard input of one command.
 
