@@ -18,9 +18,14 @@ PART = "warehouse"
 def main(command: str, inventory: str, deploy: str) -> int:
     with open_session(inventory) as session:
         if command == "plan":
+            from stackpin.engine.deploys import explore
             from stackpin.engine.plan import make_plan
 
-            plan = make_plan(session, PART, {PART: [deploy]}, {})
+            files = {PART: [deploy]}
+            places = dict.fromkeys(session.hosts, (PART,))
+            calls = {host: [("state", PART, {})] for host in session.hosts}  # what make_plan asks
+            explore(session, files, {}, places, calls)
+            plan = make_plan(session, PART, files, {}, places)
             changed = [
                 op
                 for host in plan.hosts

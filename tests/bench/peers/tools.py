@@ -138,7 +138,8 @@ class Stackpin(Tool):
         verb = "plan" if task == "look" else "apply"
         inventory = _inventory(place, edition, nagle=False)
         argv = [sys.executable, "-m", "tests.bench.peers.driver", verb, inventory, self.deploy]
-        return Command(argv, {})
+        # What it remembers of the last run: nothing of another bench or of the user's.
+        return Command(argv, {"XDG_CACHE_HOME": str(place.folder / "cache")})
 
     def changed(self, output: str) -> int:
         return int(json.loads(output)["changed"])
