@@ -38,8 +38,8 @@ def described(account: AccountInfo) -> str:
 def service_account(user: str) -> Commands:
     """Make a system account with its own group, no home and no shell to log in with.
 
-    An account that is there is used as it is. Raises Refused when it belongs to something else:
-    deploy files ask `refusals.require_service_account` before anything is changed.
+    One that is there is taken out of all other groups. Raises Refused when it belongs to something
+    else: deploy files ask `refusals.require_service_account` before anything is changed.
     """
     found = host.get_fact(Account, user=user)
     if found is None:
@@ -52,4 +52,9 @@ def service_account(user: str) -> Commands:
         return
     if not is_service_account(found):
         raise Refused(f"{host.name}: found {described(found)}. Choose another name.")
+    others = sorted({*found.groups} - {found.group})
+    if others:
+        note(Change("account", user, f"also in {', '.join(others)}", "in its own group alone"))
+        yield StringCommand("usermod --groups ''", QuoteString(user))
+        return
     host.noop(f"{user} is a system account without a login")

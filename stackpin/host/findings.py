@@ -1,10 +1,8 @@
 """The ways a host can differ from what was deployed on it, each with its code.
 
-running-not-installed, exe-deleted, unit-override, stray-listener, slot-journal-disagreement,
-slot-not-running, both-slots-running, unfinished-run, release-modified, mode-wrong, pending-guard,
-maintenance-on, database-damaged and docker-not-answering (made in inspect.py). Of containers
-(drivers/looking.py): container-not-running, container-unmanaged, env-changed, restarts,
-tag-moved-locally, and running-not-installed and both-slots-running as for units.
+stray-listener, slot-journal-disagreement, unfinished-run, release-modified, mode-wrong,
+pending-guard, maintenance-on; database-damaged and docker-not-answering (made in inspect.py); those
+of units (unit_findings.py) and of containers (drivers/looking.py, compose_state.py).
 """
 
 from __future__ import annotations
@@ -14,14 +12,13 @@ from pathlib import Path
 
 from stackpin.host import (
     compose_state,
-    disk,
     journal,
     owners,
     pointer,
     releases,
     runs,
     slots,
-    static,
+    unit_findings,
 )
 from stackpin.host.drivers import looking
 from stackpin.host.drivers.docker import Container
@@ -29,9 +26,6 @@ from stackpin.host.reading import Finding, Reading, UnitState
 from stackpin.host.stack import SLOTS, Stack
 
 __all__ = ["Finding", "Reading", "UnitState", "look"]
-
-# Drop-ins a distribution ships for every unit are its business, not somebody's override.
-_VENDOR = ("/usr/lib/", "/lib/")
 
 
 def look(reading: Reading, held: list[Container] | None = None) -> list[Finding]:
@@ -59,10 +53,7 @@ def look(reading: Reading, held: list[Container] | None = None) -> list[Finding]
             if reading.stack.kind == "compose":
                 found += compose_state.findings(reading.stack, busy=busy)
     elif not reading.stack.is_static:
-        found += _slots(reading, busy)
-        for slot in SLOTS:
-            found += _process(reading, slot)
-            found += _unit(reading, slot)
+        found += unit_findings.look(reading, busy=busy)
     found += _journal(reading, busy)
     found += _releases(reading)
     found += _listeners(reading)
@@ -71,96 +62,21 @@ def look(reading: Reading, held: list[Container] | None = None) -> list[Finding]
     return found
 
 
-def _slots(reading: Reading, busy: bool) -> Iterator[Finding]:
-    stack, live = reading.stack, reading.live_slot or ""
-    release = pointer.live_release(stack)
-    unit = reading.units.get(live)
-    active = unit.active if unit else "unknown"
-    if release is not None and active != "active":
-        yield Finding(
-            "slot-not-running",
-            f"{stack.unit(live)} is live but {active}; see its log, then `stackpin start`",
-            "active",
-            active,
-        )
-    idle = slots.other(live)
-    other = reading.units.get(idle)
-    if not busy and other is not None and other.active in {"active", "activating"}:
-        yield Finding(
-            "both-slots-running",
-            f"{stack.unit(idle)} runs although {live} is live and no deploy is at work; "
-            f"stop it with `systemctl stop {stack.unit(idle)}`",
-            f"only {live}",
-            f"{live} and {idle}",
-        )
-
-
-def _process(reading: Reading, slot: str) -> Iterator[Finding]:
-    stack, process = reading.stack, reading.running.get(slot)
-    if process is None:
-        return
-    if process.exe_deleted:
-        yield Finding(
-            "exe-deleted",
-            f"pid {process.pid} of {stack.unit(slot)} runs a program that was removed or "
-            "replaced; `stackpin restart`",
-            "a program that is on disk",
-            str(process.exe),
-        )
-    linked = slots.linked(stack, slot)
-    runs_release = process.environment.get("STACKPIN_RELEASE")
-    if linked is None or runs_release != linked:
-        yield Finding(
-            "running-not-installed",
-            f"pid {process.pid} of {stack.unit(slot)} runs another release than slot {slot} "
-            "holds; `stackpin restart`, or deploy again",
-            str(linked),
-            str(runs_release),
-        )
-        return
-    wanted = releases.about(stack, linked).get("artifact_sha256")
-    server = stack.release_dir(linked) / "server"
-    if wanted and _is_elf(server):
-        # The link in /proc opens what runs, even when its file was replaced.
-        found = _sha256(Path(f"/proc/{process.pid}/exe"))
-        if found not in {wanted, None}:
-            yield Finding(
-                "running-not-installed",
-                f"pid {process.pid} of {stack.unit(slot)} runs another binary than release "
-                f"{linked}; `stackpin restart`, or deploy again",
-                f"sha256 {wanted}",
-                f"sha256 {found}",
-            )
-
-
-def _unit(reading: Reading, slot: str) -> Iterator[Finding]:
-    unit, stack = reading.units.get(slot), reading.stack
-    if unit is None or slots.linked(stack, slot) is None:
-        return
-    dropins = [path for path in unit.dropins if not path.startswith(_VENDOR)]
-    if dropins:
-        yield Finding(
-            "unit-override",
-            f"{unit.name} has drop-ins Stackpin did not write; `systemctl revert {unit.name}` "
-            "or move them into the release's unit",
-            "no drop-ins",
-            " ".join(dropins),
-        )
-    if not unit.fragment_ok:
-        why = "changed since it was loaded" if unit.reload_needed else "not the release's text"
-        yield Finding(
-            "unit-override",
-            f"{unit.name}: unit {unit.fragment or 'absent'} is {why}; deploy again",
-            f"the unit of release {slots.linked(stack, slot)}",
-            f"{unit.fragment or 'absent'}, {why}",
-        )
-
-
 def _journal(reading: Reading, busy: bool) -> Iterator[Finding]:
     """Compare what is live with the last release that was proven, unless a run is open."""
     stack = reading.stack
     proven = [line for line in journal.read(stack) if line["event"] == "confirmed"]
-    if busy or not proven:
+    if busy:
+        return
+    if not proven:
+        if pointer.live_release(stack) is not None:
+            yield Finding(
+                "slot-journal-disagreement",
+                f"{stack.name}: the journal says of no release that it was confirmed; "
+                f"{stack.journal_file} was cut or removed: put it back from a copy",
+                "a confirmed release",
+                "none",
+            )
         return
     last = proven[-1]
     expected, found = str(last.get("release")), str(pointer.live_release(stack))
@@ -187,14 +103,14 @@ def _releases(reading: Reading) -> Iterator[Finding]:
             continue
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         # What is there and what should be, in their own words where one file stands for all.
-        wanted = releases.about(stack, release)
-        files = {name: wanted.get("artifact_sha256") for name in ("server", stack.spec_name)}
-        files |= {f"{static.SITE}/{n}": v for n, v in (wanted.get("files") or {}).items()}
-        found = _sha256(base / names[0])
+        wanted = releases.sums(stack, release).get(names[0])
+        found = unit_findings.digest(base / names[0])
+        if wanted and found and names[0] == "env":  # its digest would let one try out guesses
+            wanted, found = "of what was uploaded", "of something else"
         yield Finding(
             "release-modified",
             f"{base}/{names[0]}{more} is not what was uploaded; deploy again",
-            f"sha256 {files[names[0]]}" if files.get(names[0]) else "absent",
+            f"sha256 {wanted}" if wanted else "absent",
             f"sha256 {found}" if found else "absent",
         )
 
@@ -277,18 +193,3 @@ def _standing(stack: Stack) -> Iterator[Finding]:
             "off",
             "on",
         )
-
-
-def _is_elf(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(4) == b"\x7fELF"
-    except OSError:
-        return False
-
-
-def _sha256(path: Path) -> str | None:
-    try:
-        return disk.sha256(path)
-    except OSError:
-        return None

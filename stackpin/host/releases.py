@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,21 @@ from stackpin.host.mutex import mutex
 from stackpin.host.progress import say
 from stackpin.host.stack import Stack
 
-__all__ = ["COMMANDS", "altered", "describe", "environment", "exists", "images", "version_of"]
+__all__ = [
+    "COMMANDS",
+    "altered",
+    "describe",
+    "environment",
+    "exists",
+    "images",
+    "sums",
+    "version_of",
+]
 
 _ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,120}$")
 _SHA256 = re.compile(r"^[0-9a-f]{64}$")
 _IMAGE = re.compile(r"^[^\s@]+:[^\s@/:]+@sha256:[0-9a-f]{64}$")
+_SUMS = "sums.json"  # root's alone: the digest of an environment lets one try out guesses
 _KEPT = ("id", "version", "artifact_sha256", "artifact_name", "git_head", "created_by", "images")
 
 
@@ -178,6 +189,8 @@ def _finish(stack: Stack, building: Path, info: dict[str, Any]) -> None:
     about = {key: info.get(key) for key in _KEPT if key != "images" or info.get(key)}
     if stack.is_static:
         about["files"] = static.tree(building / static.SITE)
+    else:
+        write_json(building / _SUMS, {p.name: sha256_of(p) for p in building.iterdir()}, 0o600)
     write_json(building / "release.json", {**about, "created": now_text(), "size": size}, 0o644)
     for path in [building, *building.rglob("*")]:
         fd = os.open(path, os.O_RDONLY)
@@ -197,21 +210,40 @@ def _intact(stack: Stack, release: str, sha256: str) -> bool:
     return not altered(stack, release)
 
 
+def sums(stack: Stack, release: str) -> dict[str, str]:
+    """Return {path below its directory: sha256} of the files of a release as they were received.
+
+    Of releases made before all was recorded: the artifact's alone, and no pages.
+    """
+    base, info = stack.release_dir(release), about(stack, release)
+    if stack.is_static:
+        return {f"{static.SITE}/{n}": str(v) for n, v in (info.get("files") or {}).items()}
+    name = stack.spec_name if stack.uses_images else "server"
+    return {**(read_json(base / _SUMS) or {}), name: str(info.get("artifact_sha256"))}
+
+
 def altered(stack: Stack, release: str) -> list[str]:
     """List the files of a release, below its directory, that are not what was uploaded.
 
     Releases of pages made before their files were recorded are only asked for their directory.
     """
-    base, info = stack.release_dir(release), about(stack, release)
+    base = stack.release_dir(release)
     if not stack.is_static:
-        name = stack.spec_name if stack.uses_images else "server"
-        good = (base / name).is_file() and sha256_of(base / name) == info.get("artifact_sha256")
-        return [] if good else [name]
-    site, files = base / static.SITE, info.get("files")
+        return sorted(_differing(base, sums(stack, release), {"env", stack.spec_name}))
+    site, files = base / static.SITE, about(stack, release).get("files")
     if not site.is_dir() or site.is_symlink():
         return [static.SITE]
     names = static.differing(site, files) if isinstance(files, dict) else []
     return [f"{static.SITE}/{name}" for name in names]
+
+
+def _differing(base: Path, wanted: dict[str, str], known: set[str]) -> Iterator[str]:
+    """Name what differs from `wanted`, and what is neither in it nor `known`."""
+    for name, sha256 in wanted.items():
+        if not (base / name).is_file() or sha256_of(base / name) != sha256:
+            yield name
+    if base.is_dir():
+        yield from {p.name for p in base.iterdir()} - {*wanted, *known, "release.json", _SUMS}
 
 
 def _find_artifact(stack: Stack, sha256: str, given: object) -> Path:

@@ -18,6 +18,7 @@ import pytest
 
 from stackpin.host import (
     findings,
+    journal,
     nginx,
     preflight,
     preflight_paths,
@@ -55,6 +56,7 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
     (release / "env").write_text('APP_TOKEN="geheim"\n')
     made.settings_file.write_text(json.dumps(SETTINGS))
     made.slot_link("blue").symlink_to(f"../releases/{RELEASE}")
+    journal.append(made, "confirmed", release=RELEASE, slot="blue")
     write(made, 3)
     return made
 
@@ -257,6 +259,9 @@ def test_preflight_knows_a_work_tree_from_a_folder(tmp_path: Path) -> None:
     assert "inside the work tree" in ask(inner, create=False)[1]
 
 
+ENV = {"STACKPIN_RELEASE": RELEASE, "APP_TOKEN": "geheim"}
+
+
 def codes(stack: Stack, process: processes.Process | None, **unit: Any) -> list[str]:
     state: dict[str, Any] = {
         "name": "crm@blue.service", "active": "active", "sub": "running", "main_pid": 1,
@@ -277,7 +282,7 @@ def test_findings_of_a_running_binary(stack: Stack, tmp_path: Path) -> None:
     about.write_text(
         json.dumps({"artifact_sha256": hashlib.sha256(server.read_bytes()).hexdigest()})
     )
-    running = subprocess.Popen([str(server), "60"], env={"STACKPIN_RELEASE": RELEASE})
+    running = subprocess.Popen([str(server), "60"], env=ENV)
     try:
         while processes.process(running.pid) is None or "sleep" in str(
             processes.process(running.pid).exe  # type: ignore[union-attr]
@@ -301,7 +306,7 @@ def test_findings_of_a_running_binary(stack: Stack, tmp_path: Path) -> None:
 
 
 def test_findings_of_units_and_processes(stack: Stack) -> None:
-    good = processes.Process(1, "/x", False, ["x"], {"STACKPIN_RELEASE": RELEASE}, None)
+    good = processes.Process(1, "/x", False, ["x"], ENV, None)
     other = processes.Process(1, "/x", False, ["x"], {"STACKPIN_RELEASE": "v9"}, None)
     assert codes(stack, good) == []
     assert codes(stack, other) == ["running-not-installed"]

@@ -292,7 +292,8 @@ def test_receive_is_idempotent_and_repairs(ready: Host) -> None:
     stack = Stack.load("crm")
     folder = stack.release_dir("new")
     modes = {p.name: f"{p.stat().st_mode & 0o777:o}" for p in folder.iterdir()}
-    assert modes == {"server": "755", "env": "600", "unit": "644", "release.json": "644"}
+    described = {"release.json": "644", "sums.json": "600"}
+    assert modes == {"server": "755", "env": "600", "unit": "644", **described}
     assert 'STACKPIN_RELEASE="new"' in (folder / "env").read_text()
     (folder / "server").write_bytes(b"altered")
     ready.receive("new")

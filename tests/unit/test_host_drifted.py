@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import signal
 import tarfile
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from stackpin.host import findings, main, nginx, system
+from stackpin.host import findings, journal, main, nginx, releases, system
 from stackpin.host.errors import HostError
+from stackpin.host.processes import Process
 from stackpin.host.reading import Finding, Reading, UnitState
 from stackpin.host.stack import Stack
 from stackpin.host.system import Result
@@ -103,6 +105,7 @@ def test_altered_pages_are_seen_and_repaired(portal: Stack, how: str) -> None:
     link = portal.at("/srv/portal/current")
     link.parent.mkdir(parents=True)
     link.symlink_to(site)
+    journal.append(portal, "confirmed", release="v1")
     assert look(portal) == {} and not main.perform("state", "portal", {})["live_modified"]
     assert receive(portal)["changed"] is False
     alter(site, how)
@@ -121,6 +124,62 @@ def test_pages_of_an_older_release_are_not_accused(portal: Stack) -> None:
     del known["files"]
     about.write_text(json.dumps(known))
     assert receive(portal)["changed"] is False
+
+
+@pytest.mark.parametrize("name", ["env", "unit", "server", "added"])
+def test_an_altered_release_is_seen_and_repaired(host: Host, name: str) -> None:
+    stack = host.install()
+    host.receive("v1")
+    host.call("rollout", release="v1")
+    assert look(stack, "blue") == {}
+    path = stack.release_dir("v1") / name
+    path.write_text("x")
+    found = look(stack, "blue")["release-modified"]
+    assert str(path) in found.message
+    digests = [text for text in (found.expected, found.found) if re.search("[0-9a-f]{64}", text)]
+    assert len(digests) == {"env": 0, "added": 1}.get(name, 2)
+    assert host.call("state")["live_modified"]
+    host.receive("v1")
+    assert look(stack, "blue") == {}
+    assert not host.call("state")["live_modified"]
+
+
+def test_a_release_of_before_is_not_accused(host: Host) -> None:
+    stack = host.install()
+    host.receive("v1")
+    host.call("rollout", release="v1")
+    (stack.release_dir("v1") / "sums.json").unlink()
+    assert look(stack, "blue") == {}
+    (stack.release_dir("v1") / "server").write_text("x")
+    assert set(look(stack, "blue")) == {"release-modified"}
+
+
+def test_a_journal_that_was_removed_is_seen(host: Host) -> None:
+    stack = host.install()
+    host.receive("v1")
+    assert look(stack) == {}
+    host.call("rollout", release="v1")
+    stack.journal_file.unlink()
+    assert set(look(stack, "blue")) == {"slot-journal-disagreement"}
+
+
+def test_a_process_with_variables_of_before_is_seen(host: Host) -> None:
+    stack = host.install()
+    host.receive("v1")
+    host.call("rollout", release="v1")
+    stack.slot_env_file("blue").parent.mkdir(exist_ok=True)
+    stack.slot_env_file("blue").write_text('X="declared"\n')
+    declared = releases.environment(stack, "v1", "blue")
+
+    def found(environment: dict[str, str]) -> list[Finding]:
+        one = Process(1, "/x", False, [], environment, None)
+        reading = Reading(stack, "blue", {"blue": unit("blue")}, {"blue": one}, [])
+        return [item for item in findings.look(reading) if item.code != "mode-wrong"]
+
+    assert found({**declared, "PATH": "/bin"}) == []
+    [finding] = found({**declared, "X": "of-before"})
+    assert finding.code == "env-changed"
+    assert "of-before" not in str(finding), "values may be secrets"
 
 
 class Nginx:

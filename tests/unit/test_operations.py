@@ -213,6 +213,12 @@ def test_accounts():
     commands, changes, _ = run(accounts.service_account, {}, user="crm")
     assert str(commands[0]).startswith("useradd --system")
     assert changes[0].before is None
+    also = replace(good, groups=("crm", "docker", "adm"))
+    commands, changes, _ = run(accounts.service_account, {Account: also}, user="crm")
+    assert list(map(str, commands)) == ["usermod --groups '' crm"]
+    assert changes[0].before == "also in adm, docker"
+    alone = replace(good, groups=("crm",))
+    assert run(accounts.service_account, {Account: alone}, user="crm")[0] == []
 
 
 @pytest.mark.parametrize(

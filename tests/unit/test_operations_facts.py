@@ -97,6 +97,7 @@ def test_accounts():
     root = ask(Account, user="root")
     assert root is not None
     assert (root.uid, root.group, root.home) == (0, "root", "/root")
+    assert "root" in root.groups
     assert ask(Account, user="no-such-user") is None
 
 

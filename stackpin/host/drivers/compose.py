@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from stackpin.host import postgres, schema, slots
+from stackpin.host import postgres, releases, schema, slots
 from stackpin.host.clock import running_seconds
 from stackpin.host.drivers import Still, compose_foreign, docker, shared
 from stackpin.host.drivers import compose_services as services
@@ -252,7 +252,7 @@ def place_of(stack: Stack, slot: str) -> str:
 def changed(stack: Stack, slot: str, release: str) -> list[str]:
     """Name the services that do not run as the release says: ["nginx", "server-blue"]."""
     found = services.running(stack)
-    hashes = services.hashes(stack, release)
+    hashes, images = services.hashes(stack, release), releases.images(stack, release)
     around = (*services.depend(stack, release), *services.front(stack, release))
     names = [services.of_slot(stack, slot), *around]
     return [
@@ -262,6 +262,7 @@ def changed(stack: Stack, slot: str, release: str) -> list[str]:
         and (
             name not in found
             or services.config_hash(found[name]) != hashes[name]
+            or found[name].image not in images  # made by hand with the labels of ours
             or found[name].state not in {"running", "restarting"}
         )
     ]

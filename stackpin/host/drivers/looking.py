@@ -101,6 +101,14 @@ def _live(stack: Stack, item: Container | None, live: str, release: str) -> Iter
             "healthy",
             "unhealthy",
         )
+    if item.policy == "no":
+        yield Finding(
+            "restart-policy",
+            f"container {place} would not come back after it ends; "
+            f"`docker update --restart=always {item.name}`",
+            "always",
+            "no",
+        )
     what = driver(stack).changed(stack, live, release)
     if "env" in what:
         yield Finding(
