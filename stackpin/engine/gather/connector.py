@@ -28,14 +28,7 @@ from stackpin.engine.gather.script import Output
 __all__ = ["remembering"]
 
 Result = tuple[bool, CommandOutput]
-NOT_RIGHTS = (
-    "print_output",
-    "print_input",
-    "_get_pty",
-    "_timeout",
-    "_stdin",
-    "_success_exit_codes",
-)
+NOT_RIGHTS = ("_get_pty", "_timeout", "_stdin", "_success_exit_codes")
 
 
 class _InFact(local):  # type: ignore[misc] # gevent has no types
@@ -93,6 +86,8 @@ class _Remembering(SSHConnector):
         filename_or_io: Any,
         remote_filename: str,
         remote_temp_filename: Any = None,  # noqa: ARG002 - nothing lies elsewhere in between
+        print_output: bool = False,  # noqa: ARG002
+        print_input: bool = False,  # noqa: ARG002
         **arguments: Any,
     ) -> bool:
         """Upload through the standard input of one command.
