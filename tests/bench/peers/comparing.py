@@ -15,6 +15,7 @@ from pathlib import Path
 from stackpin.lab import Lab
 from stackpin.lab.delay import delay
 from tests.bench.peers.end_state import check
+from tests.bench.peers.first_deploy import Deploy, first_deploys
 from tests.bench.peers.measuring import LOUD_SSHD, Asked, Run, asked, run
 from tests.bench.peers.programs import NotInstalledError, ansible_programs
 from tests.bench.peers.state import lay_out
@@ -61,6 +62,7 @@ class Results:
     tools: list[Tool]
     missing: str = ""
     cells: dict[tuple[Case, str], Cell] = field(default_factory=dict)
+    deploys: list[Deploy] = field(default_factory=list)
 
     def of(self, case: Case, tool: str) -> Cell | None:
         return self.cells.get((case, tool))
@@ -75,6 +77,7 @@ def compare(lab: Lab, folder: Path) -> Results:
         programs, missing = None, f"Ansible and Mitogen could not be installed: {error}"
     results = Results(tools(programs), missing)
     _one_host(lab, folder, results)
+    results.deploys = list(first_deploys(lab, folder, FAR))
     _many_hosts(lab, folder, results)
     return results
 
