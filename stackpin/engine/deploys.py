@@ -183,7 +183,7 @@ def explore(
 ) -> None:
     """Read all that a plan wants to know, and the answers to `calls`, into the hosts' memories.
 
-    One exec per host where the last run's manifest says what that is. What is wrong with a deploy
+    One exec per host where the last run wrote down what that is. What is wrong with a deploy
     file is left for the plan to say.
     """
     with active(session.state):

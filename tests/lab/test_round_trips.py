@@ -17,7 +17,7 @@ from tests.bench.peers.tools import Place, Stackpin
 
 pytestmark = pytest.mark.timeout(900)
 
-# SSH execs per host. "First" is a run without a manifest of what deploys asked for before.
+# SSH execs per host. "First" is a run without a list of the facts that deploys read before.
 PLAN_FIRST, PLAN = 2, 1
 DRIFT_FIRST, DRIFT = 2, 1
 RESOURCES_FIRST, RESOURCES = 2, 1  # looking at the 64 resources of the benchmark
@@ -29,7 +29,7 @@ def seat(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seat]:
     made = Seat.make(lab, lab.reset(host_name(lab)), tmp_path_factory.mktemp("seat"))
     made.on_host(LOUD_SSHD)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(made.folder / "cache"))  # where manifests are
+        patch.setenv("XDG_CACHE_HOME", str(made.folder / "cache"))  # where fact lists are
         made.stackpin("deploy", "site", "--yes").exits(0)
         yield made
 

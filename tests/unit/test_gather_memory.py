@@ -11,8 +11,8 @@ from pyinfra.api.command import MaskString, QuoteString, StringCommand
 
 from stackpin import secrets
 from stackpin.engine.gather import memory as module
+from stackpin.engine.gather.fact_list import FactList, note, render
 from stackpin.engine.gather.jobs import Job, job, secret
-from stackpin.engine.gather.manifest import Manifest, note, render
 from stackpin.engine.gather.memory import Memory
 from stackpin.engine.gather.script import Output
 
@@ -101,22 +101,22 @@ def noted(cls: type, *args: Any, **kwargs: Any) -> dict[str, dict[str, Any]]:
     return memory.used.get("", {})
 
 
-def test_the_manifest_names_facts_and_survives(cache: Path) -> None:
+def test_the_fact_list_names_facts_and_survives(cache: Path) -> None:
     from facts.files import Tree
 
-    manifest = Manifest("inventories/lab", "crm")
-    manifest.update("a", {"crm": noted(Tree, ["/etc"]), "portal": noted(Tree, paths=["/opt"])})
-    manifest.save()
+    facts = FactList("inventories/lab", "crm")
+    facts.update("a", {"crm": noted(Tree, ["/etc"]), "portal": noted(Tree, paths=["/opt"])})
+    facts.save()
     (path,) = cache.iterdir()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(cache.stat().st_mode) == 0o700
 
-    again = Manifest("inventories/lab", "crm")
+    again = FactList("inventories/lab", "crm")
     again.update("a", {"portal": {}})  # what was not loaded in this run stays known
     host: Any = Host()
     render(host, again.entries("a", ["crm", "portal"]))
     assert host.asked == [(Tree, {"paths": ["/etc"], "_sudo": True})]
-    assert Manifest("inventories/prod", "crm").entries("a", ["crm"]) == []
+    assert FactList("inventories/prod", "crm").entries("a", ["crm"]) == []
 
 
 def test_nothing_secret_is_written_down(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,17 +139,17 @@ def test_nothing_secret_is_written_down(monkeypatch: pytest.MonkeyPatch) -> None
         "",
     ],
 )
-def test_a_manifest_names_nothing_but_facts(fact: str) -> None:
+def test_a_fact_list_names_nothing_but_facts(fact: str) -> None:
     host: Any = Host()
     render(host, [{"fact": fact, "kwargs": {}, "rights": {}}, {"damaged": 1}])
     assert host.asked == []
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 9}', '{"version": 1, "hosts": 5}'])
-def test_a_damaged_manifest_is_an_empty_one(cache: Path, text: str) -> None:
-    manifest = Manifest("i", "crm")
-    manifest.update("a", {"crm": {"x": {"fact": "f"}}})
-    manifest.save()
+def test_a_damaged_fact_list_is_an_empty_one(cache: Path, text: str) -> None:
+    facts = FactList("i", "crm")
+    facts.update("a", {"crm": {"x": {"fact": "f"}}})
+    facts.save()
     (path,) = cache.iterdir()
     path.write_text(text)
-    assert Manifest("i", "crm").entries("a", ["crm"]) == []
+    assert FactList("i", "crm").entries("a", ["crm"]) == []

@@ -21,7 +21,7 @@ from pyinfra.connectors.ssh import SSHConnector
 from pyinfra.connectors.util import CommandOutput, OutputLine, make_unix_command_for_host
 
 from stackpin.engine.channel import converse
-from stackpin.engine.gather import jobs, manifest
+from stackpin.engine.gather import fact_list, jobs
 from stackpin.engine.gather.memory import Memory
 from stackpin.engine.gather.script import Output
 
@@ -62,7 +62,7 @@ class _Remembering(SSHConnector):
             try:
                 value = read(host, cls, *args, **kwargs)
                 if _in_fact.rights is not None:
-                    manifest.note(self.memory, cls, args, kwargs, _in_fact.rights)
+                    fact_list.note(self.memory, cls, args, kwargs, _in_fact.rights)
             finally:
                 _in_fact.depth, _in_fact.rights = before
             return value

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 from pyinfra.api.host import Host
 
+from stackpin.engine.gather.fact_list import FactList, render
 from stackpin.engine.gather.jobs import Job
-from stackpin.engine.gather.manifest import Manifest, render
 from stackpin.engine.gather.memory import Call, Memory
 from stackpin.errors import StackpinError
 
@@ -32,7 +32,7 @@ class Asked(Protocol):
 
 
 class Gathering:
-    """The memories of an inventory's hosts, and the manifest of what is worth asking at once.
+    """The memories of an inventory's hosts, and the list of facts worth asking at once.
 
     STACKPIN_FACTS=single in the environment switches it off: facts are then read one by one, as
     stock pyinfra does.
@@ -41,7 +41,7 @@ class Gathering:
     def __init__(self, inventory: str, stack: str, hosts: Sequence[str]) -> None:
         self.on = os.environ.get("STACKPIN_FACTS") != "single"
         self.memories = {host: Memory() for host in hosts}
-        self._manifest = Manifest(inventory, stack)
+        self._list = FactList(inventory, stack)
 
     @property
     def wrapped(self) -> Mapping[str, Memory]:
@@ -69,7 +69,7 @@ class Gathering:
                 memory.calls = list(calls[host])
             if not memory.live:
                 with memory.unasked():
-                    render(session.pyinfra_host(host), self._manifest.entries(host, parts))
+                    render(session.pyinfra_host(host), self._list.entries(host, parts))
         self._read_wanted(session, places)
         return not any(self.memories[host].calls for host in places)
 
@@ -97,11 +97,11 @@ class Gathering:
     def note_used(self, hosts: Collection[str]) -> None:
         """Remember for the next run which facts deploy files used on `hosts`."""
         for host in hosts:
-            self._manifest.update(host, self.memories[host].used)
+            self._list.update(host, self.memories[host].used)
 
     def close(self) -> None:
         """Write down what the next run should ask at once."""
-        self._manifest.save()
+        self._list.save()
 
     def _read_wanted(self, session: Asked, hosts: Collection[str]) -> dict[str, list[Job]]:
         wanted = {host: self.memories[host].take() for host in hosts}

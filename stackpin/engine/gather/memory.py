@@ -26,7 +26,7 @@ class Memory:
     read while something changed is not kept. `offline` says that deploy files are loaded without
     asking the host: what they want to know and nobody knows is collected in `wanted`, and a fact
     that can only be read alone makes that load `incomplete`. `of_operation` has the jobs of each
-    operation by its hash, `used` the manifest's entries of each stack part. On a `live` host facts
+    operation by its hash, `used` the fact list's entries of each stack part. On a `live` host facts
     are read one by one: reading them together did not work there. `calls` wait to go along with
     the next exec that reads facts.
     """

@@ -26,7 +26,7 @@ from stackpin.engine.gather.memory import Memory
 from stackpin.engine.part import current
 from stackpin.redact import redact
 
-__all__ = ["Entry", "Manifest", "note", "render"]
+__all__ = ["Entry", "FactList", "note", "render"]
 
 VERSION = 1
 MODULES = ("facts.", "pyinfra.facts.")  # importing is running code: no other module is named
@@ -35,7 +35,7 @@ Entry = dict[str, Any]
 """{"fact": "module:Class", "kwargs": its arguments, "rights": pyinfra's arguments}, all JSON."""
 
 
-class Manifest:
+class FactList:
     """The entries of an inventory's hosts by stack part; `load` and `save` never raise."""
 
     def __init__(self, inventory: str, stack: str) -> None:
