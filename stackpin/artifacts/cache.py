@@ -20,8 +20,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from stackpin.artifacts.model import Output, Resolved, Say, measure, quiet
 from stackpin.errors import Refused
 
@@ -77,6 +75,8 @@ class Cache:
 
         The kernel gives it back when its holder dies.
         """
+        from filelock import FileLock, Timeout  # noqa: PLC0415 - brings asyncio; files need none
+
         lock = FileLock(self.folder("locks") / f"{name}.lock")
         try:
             lock.acquire(timeout=0)
@@ -133,6 +133,8 @@ class Cache:
 
     def prune(self, days: float) -> list[str]:
         """Remove entries, mirrors and logs not used for `days`; return their names."""
+        from filelock import FileLock, Timeout  # noqa: PLC0415
+
         gone = []
         for kind in ("entries", "mirrors", "logs"):
             for path in self.folder(kind).iterdir():

@@ -34,6 +34,9 @@ def apply(
     A release is only laid down, never switched to: that is the rollout's work. More than
     `fail_percent` of the hosts failing stops the others, whose failure then names them.
     """
+    for host in hosts:
+        # Between the plan and this lie an approval and other hosts' changes: look again.
+        session.gathering.memories[host].forget()
     with prepared(session, hosts, {part: files}, data, fail_percent=fail_percent) as run:
         results = execute(run)
     failed = {result.host: result for result in reversed(results) if result.status == "failed"}
