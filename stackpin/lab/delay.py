@@ -17,7 +17,7 @@ from stackpin.lab import delaylink
 from stackpin.lab.commands import run
 from stackpin.lab.hosts import Lab
 from stackpin.lab.locking import lab_lock
-from stackpin.lab.network import remove_bridge, uplink_mtu
+from stackpin.lab.network import far_bridge_down, far_bridge_up, uplink_mtu
 from stackpin.lab.paths import LabPaths
 from stackpin.lab.processes import HostGroup, lab_group
 from stackpin.lab.requirements import check_root
@@ -68,15 +68,14 @@ def _begin(paths: LabPaths, seconds: float) -> None:
             if not told.read(1):
                 raise StackpinError("no delay: this machine makes no TAP devices (/dev/net/tun)")
         process.returncode = 0  # it stays; leaving must not wait for its end
-    run("ip", "link", "add", paths.far_bridge, "type", "bridge")
+    far_bridge_up(paths)
     for tap, bridge in zip(taps, (paths.bridge, paths.far_bridge), strict=True):
         mtu = ("mtu", str(uplink_mtu()), "txqueuelen", "10000")
         run("ip", "link", "set", tap, *mtu, "master", bridge, "up")
-    run("ip", "link", "set", paths.far_bridge, "up")
 
 
 def _end(paths: LabPaths) -> None:
     for port in (NET / paths.far_bridge / "brif").glob("vb-*"):
         run("ip", "link", "set", port.name, "master", paths.bridge)
     _group(paths).kill()
-    remove_bridge(paths.far_bridge)
+    far_bridge_down(paths)

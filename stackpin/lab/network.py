@@ -3,7 +3,7 @@
 import json
 import shlex
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -14,10 +14,11 @@ from stackpin.lab.paths import LabPaths
 
 __all__ = [
     "choose_subnet",
+    "far_bridge_down",
+    "far_bridge_up",
     "is_cut",
     "network_down",
     "network_up",
-    "remove_bridge",
     "set_port",
     "uplink_mtu",
     "used_networks",
@@ -75,8 +76,9 @@ def network_up(paths: LabPaths, subnet: IPv4Network) -> None:
     tag = ("-m", "comment", "--comment", paths.rule_comment)
     inside = str(subnet)
     # Inserted at the top: where Docker runs, its FORWARD rules would drop bridged frames too.
-    _iptables("-I", "FORWARD", "-i", paths.bridge, *tag, "-j", "ACCEPT")
-    _iptables("-I", "FORWARD", "-o", paths.bridge, *tag, "-j", "ACCEPT")
+    either = f"{paths.bridge}+"
+    _iptables("-I", "FORWARD", "-i", either, *tag, "-j", "ACCEPT")
+    _iptables("-I", "FORWARD", "-o", either, *tag, "-j", "ACCEPT")
     nat = ("-t", "nat", "-A", "POSTROUTING")
     _iptables(*nat, "-s", inside, "!", "-d", inside, *tag, "-j", "MASQUERADE")
 
@@ -85,13 +87,31 @@ def network_down(paths: LabPaths) -> None:
     """Remove what `network_up` made, and nothing else; fine when it is already gone."""
     if shutil.which("iptables"):
         _remove_rules(paths.rule_comment)
-    remove_bridge(paths.bridge)
-    remove_bridge(paths.far_bridge)
+    _remove_bridge(paths.bridge)
+    far_bridge_down(paths)
     kernel.release(paths.lab_id)
 
 
-def remove_bridge(bridge: str) -> None:
-    """Remove a bridge; fine when there is none."""
+def far_bridge_up(paths: LabPaths) -> None:
+    """Make the bridge for delayed hosts (`stackpin.lab.delay`)."""
+    run("ip", "link", "add", paths.far_bridge, "type", "bridge")
+    run("ip", "link", "set", paths.far_bridge, "up")
+    # Where bridged frames pass through iptables, a connection must not be tracked here already:
+    # it would not be masqueraded any more when it leaves the machine.
+    tag = ("-m", "comment", "--comment", paths.rule_comment)
+    _iptables(
+        "-t", "raw", "-A", "PREROUTING", "-i", paths.far_bridge, *tag, "-j", "CT", "--notrack"
+    )
+
+
+def far_bridge_down(paths: LabPaths) -> None:
+    """Remove what `far_bridge_up` made; fine when it is already gone."""
+    if shutil.which("iptables"):
+        _remove_rules(paths.rule_comment, [("raw", "PREROUTING")])
+    _remove_bridge(paths.far_bridge)
+
+
+def _remove_bridge(bridge: str) -> None:
     if Path("/sys/class/net", bridge).exists():
         run("ip", "link", "delete", bridge, "type", "bridge")
 
@@ -111,8 +131,11 @@ def _iptables(*arguments: str) -> str:
     return run("iptables", "--wait", *arguments).stdout
 
 
-def _remove_rules(comment: str) -> None:
-    for table, chain in (("filter", "FORWARD"), ("nat", "POSTROUTING")):
+def _remove_rules(
+    comment: str,
+    chains: Sequence[tuple[str, str]] = (("filter", "FORWARD"), ("nat", "POSTROUTING")),
+) -> None:
+    for table, chain in chains:
         for rule in _iptables("-t", table, "-S", chain).splitlines():
             words = shlex.split(rule)
             if words[0] == "-A" and comment in words:

@@ -64,6 +64,11 @@ def test_much_data_arrives_whole(own: Lab) -> None:
     assert done.stdout == local.stdout + "x" * 8_000_000
 
 
+def test_it_still_reaches_the_machines_network(own: Lab) -> None:
+    delay(own, 20)
+    own.run("far1", "apt-get -qq update --error-on=any", timeout=120)
+
+
 def test_a_host_that_is_not_there_changes_nothing(own: Lab) -> None:
     delay(own, 80)
     with pytest.raises(StackpinError, match="no host 'nobody'"):
@@ -74,6 +79,9 @@ def test_a_host_that_is_not_there_changes_nothing(own: Lab) -> None:
 def test_down_leaves_nothing_of_it(own: Lab) -> None:
     delay(own, 80)
     own.down()
-    assert links(own) == ""
+    # A port goes when the kernel has given up the host's last connections.
+    assert [line for line in links(own).splitlines() if ": vb-" not in line] == []
+    rules = subprocess.run(["iptables-save"], capture_output=True, text=True, check=True).stdout
+    assert own.paths.rule_comment not in rules
     running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
     assert not [words for words in running if f"sp-{own.paths.lab_id}-".encode() in words]
