@@ -14,6 +14,7 @@ import click
 from stackpin.cli.default_group import default_group
 from stackpin.cli.options import Body, Target, reporting, target
 from stackpin.cli.output import Output
+from stackpin.cli.waiting import hosts_shown
 from stackpin.errors import Refused, StackpinError
 
 if TYPE_CHECKING:
@@ -71,7 +72,9 @@ def show(out: Output, target: Target, shard: str | None, **files: str | None) ->
 
     out.command = "drift"  # with or without `show`
     asked = (target.inventory, target.stack, target.limit, target.data)
-    report = check_shard(*asked, Shard.parse(shard)) if shard is not None else check_drift(*asked)
+    part = None if shard is None else Shard.parse(shard)
+    with hosts_shown(as_json=out.as_json):
+        report = check_drift(*asked) if part is None else check_shard(*asked, part)
     report = replace(report, stackpin=version("stackpin"))
     _publish(out, report, f"stackpin deploy {target.inventory} {target.stack}", **files)
     _tell(out, target, report)

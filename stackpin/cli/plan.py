@@ -12,6 +12,7 @@ import click
 from stackpin.cli.exit import Exit
 from stackpin.cli.options import Target, target
 from stackpin.cli.output import Output
+from stackpin.cli.waiting import hosts_shown
 
 __all__ = ["plan"]
 
@@ -46,13 +47,14 @@ def plan(out: Output, target: Target, file: Path | None, full: bool) -> int:
     )
     files = {part.name: part.deploys for part in chosen.components()}
     places = {host: tuple(parts) for host, parts in checked.settings.items()}
-    with open_session(
+    opened = open_session(
         target.inventory,
         target.limit,
         target.data,
         partial=chosen.tolerates_unreachable,
         stack=chosen,
-    ) as session:
+    )
+    with hosts_shown(as_json=out.as_json), opened as session:
         away = left_out(session, places)
         complain(ask_hosts(session, checked.settings, checked.artifacts, files, target.data))
         made = make_plan(session, chosen.name, files, target.data, places)

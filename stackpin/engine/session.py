@@ -22,6 +22,7 @@ from stackpin.engine.gather.memory import Call
 from stackpin.engine.placing import chosen, witness_hosts
 from stackpin.engine.remote import Ran, Remote, RemoteError
 from stackpin.engine.state import load_inventory, new_state, select_hosts
+from stackpin.engine.waiting import queued, waited_for
 from stackpin.errors import Refused
 
 __all__ = ["Mapped", "Session", "open_session"]
@@ -134,10 +135,12 @@ class Session:
 
         def one(name: str) -> tuple[str, T | None, Exception | None]:
             try:
-                return name, function(name), None
+                with waited_for(name):
+                    return name, function(name), None
             except Exception as error:
                 return name, None, error
 
+        queued(names)
         for name, value, error in Pool(PARALLEL).map(one, names):
             if error is not None:
                 result.errors[name] = error
@@ -261,6 +264,12 @@ def _connect(
     gathering = Gathering(path, stack or "", [host.name for host in inventory])
     state = new_state(inventory, every, memories=gathering.wrapped)
     session = Session(path, state, gathering, [host.name for host in aside])
-    for host, problem in zip(every, Pool(PARALLEL).map(connect, every), strict=True):
+    queued([host.name for host in every])
+
+    def one(host: Host) -> ConnectProblem | None:
+        with waited_for(host.name):
+            return connect(host)
+
+    for host, problem in zip(every, Pool(PARALLEL).map(one, every), strict=True):
         session.add(host, problem)
     return session
