@@ -1,4 +1,4 @@
-"""The CRM's first deploy on a bare host, far away: how often the host is asked."""
+"""The first deploy of CRM and portal on a bare host, far away: how often the host is asked."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Deploy:
 
 
 def first_deploys(lab: Lab, folder: Path, milliseconds: float) -> Iterator[Deploy]:
-    """Deploy the CRM to a fresh host by `stackpin` and by stock pyinfra, one run each."""
+    """Deploy the site to a fresh host by `stackpin` and by stock pyinfra, one run each."""
     yield _deploy(lab, folder, milliseconds, "stackpin", "`stackpin deploy`",
-                  "deploy", INVENTORY, "crm", "--yes")  # fmt: skip
+                  "deploy", INVENTORY, "site", "--yes")  # fmt: skip
     yield _deploy(lab, folder, milliseconds, "pyinfra", "stock `pyinfra`, the same deploy file",
-                  "deploys/crm.py", "-y", *NAGLE)  # fmt: skip
+                  "deploys/site.py", "-y", *NAGLE)  # fmt: skip
 
 
 def _deploy(
