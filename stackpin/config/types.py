@@ -27,7 +27,7 @@ TAG_MAX = 64  # a tag is part of paths, unit names and host journal lines
 class Model(BaseModel):
     """Base of all settings: immutable, no unknown fields, "90" is not a number."""
 
-    # Built when first validated: most are only ever parts of a larger one, which builds them itself.
+    # Built when first validated: most are parts of a larger one only, which builds them itself.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from stackpin.errors import StackpinError
 from stackpin.lab.registry.catalogue import NAMESPACES, choose, namespace_of
 from stackpin.lab.registry.model import BuiltImage
-from stackpin.lab.registry.push import Pusher
 from stackpin.lab.registry.service import PORT, RESTART, SERVICE, configure, wait
 from stackpin.lab.registry.tls import Authority, Pair, write_private
 from stackpin.lab.secret import secret
 
 if TYPE_CHECKING:
     from stackpin.lab.hosts import Lab
+    from stackpin.lab.registry.push import Pusher
 
 __all__ = ["HOST", "LabRegistry"]
 
@@ -71,8 +71,10 @@ class LabRegistry:
         return self.lab.paths.machine(host.name, host.number).root
 
     @property
-    def pusher(self) -> Pusher:
+    def pusher(self) -> "Pusher":
         """Pushes XingRin's images to this registry."""
+        from stackpin.lab.registry.push import Pusher  # noqa: PLC0415 - inventories need none
+
         return Pusher(self.address, self.ca, self.username, self.password, self.namespace)
 
     def start(self) -> None:

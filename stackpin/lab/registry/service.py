@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 import bcrypt
-import requests
 
 from stackpin.errors import StackpinError
 from stackpin.lab.registry.tls import Pair
@@ -78,6 +77,8 @@ def configure(root: Path, pair: Pair, login: tuple[str, str], port: int = PORT) 
 
 def wait(address: str, ca: Path, login: tuple[str, str], seconds: float = WAIT_SECONDS) -> None:
     """Wait until the registry lets us in; StackpinError with its last answer if it does not."""
+    import requests  # noqa: PLC0415 - inventories need none
+
     end = time.monotonic() + seconds
     said = "no answer"
     while time.monotonic() < end:
