@@ -75,7 +75,7 @@ def test_64_resources(place: Place) -> None:
         return work
 
     run(tool, place, "look", 1)  # lays the host program down, once per boot
-    shutil.rmtree(place.folder / "cache")
+    shutil.rmtree(place.folder / "cache-stackpin")
     steps = (("look", 1, 0), ("look", 1, 0), ("apply", 2, 1), ("look", 2, 0))
     found = [execs(place, expect(*step)) for step in steps]
     check(place.lab, place.hosts[0], 2, binary)

@@ -44,7 +44,8 @@ def section(results: Results) -> list[str]:
         "",
         *_first(results),
         "And the first deploy of the reference CRM and its portal, which is packages, files, a "
-        "release that is rehearsed and gated, and for `stackpin` also preflight, lease, health and evidence:",
+        "release that is rehearsed and gated, and for `stackpin` also preflight, lease, health and "
+        "evidence:",
         "",
         *_deploys(results),
         "### Ratios",

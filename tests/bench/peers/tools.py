@@ -48,6 +48,8 @@ class Tool(ABC):
 
     key: str
     name: str
+    remembers = False
+    """Whether what one look leaves behind serves the next: then one goes before the measured."""
 
     @abstractmethod
     def command(self, place: Place, task: Task, edition: int) -> Command:
@@ -131,6 +133,8 @@ class Pyinfra(Tool):
 
 
 class Stackpin(Tool):
+    remembers = True  # which facts were read, here; its program, until the host reboots
+
     def __init__(self, key: str, name: str, deploy: str) -> None:
         self.key, self.name, self.deploy = key, name, str(HERE / deploy)
 
@@ -139,7 +143,7 @@ class Stackpin(Tool):
         inventory = _inventory(place, edition, nagle=False)
         argv = [sys.executable, "-m", "tests.bench.peers.driver", verb, inventory, self.deploy]
         # What it remembers of the last run: nothing of another bench or of the user's.
-        return Command(argv, {"XDG_CACHE_HOME": str(place.folder / "cache")})
+        return Command(argv, {"XDG_CACHE_HOME": str(place.folder / f"cache-{self.key}")})
 
     def changed(self, output: str) -> int:
         return int(json.loads(output)["changed"])
