@@ -102,7 +102,7 @@ demo-infracore: setup system artifacts
 demo-all: setup system artifacts
 	@$(BIN)/python -m stackpin.lab.demo --act all
 
-# ONLY=NAME measures one: site, peers, fleet_gap, infracore_gap or fleet_simulated.
+# ONLY=NAME measures one: site, peers, fleet_gap, infracore_gap, scaling or fleet_simulated.
 bench: setup system artifacts
 	$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stackpin.lab import Lab
-from tests.bench import fleet_gap, fleet_simulated, infracore_gap, planning, switching
+from tests.bench import fleet_gap, fleet_simulated, infracore_gap, planning, scaling, switching
 from tests.bench.fleet import INVENTORY, REPOSITORY, Bench
 from tests.bench.page import measured, replaced
 from tests.bench.peers.comparing import compare
@@ -49,6 +49,7 @@ BENCHMARKS: dict[str, Callable[[Lab, Path], Sections]] = {
     "infracore_gap": lambda lab, folder: [
         infracore_gap.section(list(infracore_gap.measure(lab, folder)))
     ],
+    "scaling": lambda lab, folder: [scaling.section(list(scaling.measure(lab, folder)))],
     "fleet_simulated": lambda _lab, _folder: [
         fleet_simulated.section(list(fleet_simulated.measure()))
     ],

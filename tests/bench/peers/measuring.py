@@ -7,7 +7,7 @@ import re
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from stackpin.lab.processes import HostGroup, lab_group
 from tests.bench.peers.tools import Place, Task, Tool, environment
 from tests.lab.project import REPOSITORY
 
-__all__ = ["LOUD_SSHD", "Asked", "Run", "asked", "run"]
+__all__ = ["LOUD_SSHD", "Asked", "Run", "Spent", "asked", "run", "spent"]
 
 SAMPLE_SECONDS = 0.05
 TIMEOUT = 900
@@ -49,19 +49,29 @@ class Asked:
     execs: int
 
 
-def run(tool: Tool, place: Place, task: Task, edition: int, *, sample: bool = False) -> Run:
-    """Run a tool to its end; RuntimeError with its output when it fails."""
-    command = tool.command(place, task, edition)
-    before = _host_cpu(place)
-    with _group(place.lab) as group:
+@dataclass(frozen=True)
+class Spent:
+    """What one program took: as in Run, and what it wrote."""
+
+    wall: float
+    cpu: float
+    memory: int | None
+    done: subprocess.CompletedProcess[str]
+
+
+def spent(
+    lab: Lab, argv: Sequence[str], folder: Path, env: Mapping[str, str], *, sample: bool = False
+) -> Spent:
+    """Run a program in a control group of its own to its end."""
+    with _group(lab) as group:
         # The shell enters the group and becomes the tool: nothing of it runs outside.
         enter = ["sh", "-c", 'echo $$ >"$0" && exec "$@"', str(group / "cgroup.procs")]
         with _sampled(group if sample else None) as peak:
             started = time.monotonic()
             done = subprocess.run(
-                [*enter, *command.argv],
-                cwd=REPOSITORY,
-                env=environment(command),
+                [*enter, *argv],
+                cwd=folder,
+                env=env,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
@@ -69,11 +79,19 @@ def run(tool: Tool, place: Place, task: Task, edition: int, *, sample: bool = Fa
                 timeout=TIMEOUT,
             )
             wall = time.monotonic() - started
-        cpu = _cpu(group)
-    if done.returncode != 0:
-        raise RuntimeError(f"{tool.name}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+        return Spent(wall, _cpu(group), peak[0] if sample else None, done)
+
+
+def run(tool: Tool, place: Place, task: Task, edition: int, *, sample: bool = False) -> Run:
+    """Run a tool to its end; RuntimeError with its output when it fails."""
+    command = tool.command(place, task, edition)
+    before = _host_cpu(place)
+    one = spent(place.lab, command.argv, REPOSITORY, environment(command), sample=sample)
+    if one.done.returncode != 0:
+        text = one.done.stdout + one.done.stderr
+        raise RuntimeError(f"{tool.name}: exit {one.done.returncode}\n{text}")
     host_cpu = _host_cpu(place) - before
-    return Run(wall, cpu, host_cpu, tool.changed(done.stdout), peak[0] if sample else None)
+    return Run(one.wall, one.cpu, host_cpu, tool.changed(one.done.stdout), one.memory)
 
 
 @contextmanager
