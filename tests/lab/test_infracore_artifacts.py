@@ -98,8 +98,8 @@ def origins(core: Infracore, version: str) -> dict[str, dict[str, Any]]:
     for path in sorted((core.folder / "evidence").rglob("01-artifact.json")):
         told = json.loads(path.read_text())
         if told["artifact"] and told["version"] == version:
-            found[told["artifact"]["path"]] = told["artifact"]
-    return {name: found[f"bin/{name}"] for name in SERVICES}
+            found[Path(told["artifact"]["path"]).name] = told["artifact"]
+    return {name: found[name] for name in SERVICES}
 
 
 def runs_what_was_made(core: Infracore, version: str) -> dict[str, Any]:
