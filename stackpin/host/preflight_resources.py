@@ -71,6 +71,8 @@ def _disks(stack: Stack, needs: Mapping[str, Any], recommended: int | None) -> I
     copied = {path: size for path, size in copied.items() if size}
     at_copies = {_existing(path).stat().st_dev for path in (*copied, stack.state_dir) if copied}
     places = [Path(name) for name in needs.get("paths") or ["/"]]
+    if stack.installed:  # either may be a disk of its own by now
+        places += [stack.opt_dir, stack.at(stack.data)]
     if copied:
         places += [*(path.parent for path in copied), stack.state_dir]
     seen = set()

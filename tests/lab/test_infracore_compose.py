@@ -249,7 +249,9 @@ def test_uninstall_leaves_the_volume_and_what_only_has_such_a_name(core: Compose
     core.stackpin("uninstall", "infracore", "--yes").exits(0)
     assert core.on_host("docker ps --all --format '{{.Names}}'").split() == [DECOY]
     assert set(core.on_host("docker volume ls -q").split()) == {DECOY, "infracore_data"}
-    assert core.on_host("ls -d /opt/infra-core /etc/stackpin/infracore* 2>/dev/null; true") == ""
+    assert core.on_host("ls -d /opt/infra-core 2>/dev/null; true") == ""
+    left = core.on_host("find /etc/stackpin -path '*/infracore*' -type f").split()
+    assert left == ["/etc/stackpin/infracore-files/restic.password"], "it opens the backups"
     assert decoys(core) == before
 
 

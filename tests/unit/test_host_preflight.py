@@ -60,6 +60,19 @@ def test_the_host_itself_is_asked_about_once_and_nothing_is_made(root: Path) -> 
     assert tree(root) == before
 
 
+@pytest.mark.parametrize(
+    ("installed", "asked"), [(True, {"disk /", "disk /proc"}), (False, {"disk /"})]
+)
+def test_a_directory_that_became_a_disk_of_its_own_is_asked_about(
+    installed: bool, asked: set[str]
+) -> None:
+    places = {"opt": "/proc", "data": "/proc/sys"}
+    stack = Stack.from_json("crm", places, installed=installed)
+    found = named(preflight_resources.look(stack, {"paths": ["/"], "disk_mb": 1}))
+    assert {name for name in found if name.startswith("disk ")} == asked
+    assert not installed or not found["disk /proc"].ok, "there is no room in it"
+
+
 # programs
 
 
