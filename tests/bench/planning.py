@@ -1,4 +1,4 @@
-"""What it costs to say "nothing to do": the baseline of the later work on speed."""
+"""What it costs to say "nothing to do" about the site on one host."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def section(rows: list[Row], first: float) -> list[str]:
         "",
         f"Both stacks on one host in sync, median of {RUNS} runs, no added latency. "
         "*Commands* are the privileged commands the host's sudo recorded: each is a round trip. "
-        "`drift` and `verify` ask more than a plan does. These are the baseline for the work on "
-        "speed: facts are still asked one by one, as stock pyinfra does.",
+        "Stackpin asks a host for everything at once; stock pyinfra asks fact by fact. `verify` "
+        "has the host run its checks.",
         "",
         "| command | wall s | CPU s here | commands on the host |",
         "|---|---|---|---|",
