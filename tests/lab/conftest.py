@@ -28,6 +28,7 @@ LONG = (
     "test_infracore_faults",
     "test_infracore_compose",
     "test_drift_kinds_compose",
+    "test_drift_kinds_infracore",
     "test_infracore_artifacts",
 )
 # These share the hosts of one fleet.

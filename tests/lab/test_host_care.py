@@ -534,7 +534,10 @@ def test_a_stack_of_files_is_cared_for_as_well(bare: Host) -> None:
     )
     seen = bare.call("inspect", stack="pages")
     assert (seen["live_release"], seen["process"], seen["units"]) == ("v1-1", None, [])
-    assert seen["findings"] == []
+    assert [one["code"] for one in seen["findings"]] == ["slot-journal-disagreement"]
+    proven = json.dumps({"event": "confirmed", "release": "v1-1", "run": "r1"})
+    bare.put("/var/lib/stackpin/pages/releases.jsonl", proven + "\n", "0600")
+    assert bare.call("inspect", stack="pages")["findings"] == []
     assert bare.call("verify", stack="pages")["passed"]
     assert bare.call("backup", stack="pages")["database"] is None
     assert bare.call("backup-verify", stack="pages")["files"] >= 2

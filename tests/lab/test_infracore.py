@@ -179,7 +179,8 @@ def test_a_dead_required_service_fails_the_score_and_another_only_lowers_it(core
     assert (health["passed"], health["score"]) == (True, 0.9)
     assert "infracore-probe: not healthy, and not required" in ran.err
     (health,) = verify("console").exits(5).json["health"].values()
-    assert (health["passed"], health["score"]) == (False, 0.9)
+    assert not health["passed"]
+    assert health["score"] >= 0.75, "enough, but for a required one"
     (health,) = verify("probe", "snap", "orchestrator").exits(5).json["health"].values()
     assert health["score"] < 0.75, "nobody required, but too many"
     core.stackpin("verify", "infracore").exits(0)
