@@ -172,6 +172,7 @@ def test_gate_may_bind_its_port_itself(core: Infracore):
     pid = core.on_host(f"systemctl show -p MainPID --value {unit}").strip()
     assert f"pid={pid}," in core.on_host("ss -Hltnp 'sport = :80'")
     assert core.outside("/api/v1/health")[0] == 200
+    core.stackpin("stop", "infracore", "--yes").exits(0)  # its port moves again
     core.deploy().exits(0)
     core.healthy()
 
