@@ -173,6 +173,9 @@ def test_files_of_an_image_are_deployed(core: Infracore, outside: Outside):
         ]
     )
     made.exits(0)
+    trusted = f"/etc/docker/certs.d/{registry.address}"
+    ca = shlex.quote(registry.ca.read_text())
+    core.lab.run("box", f"mkdir -p {trusted} && echo {ca} > {trusted}/ca.crt")
     login = f"docker login -u {registry.username} --password-stdin {registry.address}"
     core.lab.run("box", f"echo {shlex.quote(registry.password)} | {login}")
     pushed = core.program(["docker", "push", place]).exits(0)
@@ -205,7 +208,8 @@ def test_doctor_explains_a_container_that_was_stopped(composed: Composed):
         ran = composed.stackpin("doctor", "infracore", "--bundle", str(bundle)).exits(2)
     finally:
         composed.on_host(f"docker start {name}")
-    assert name in ran.text
+    assert "infracore-probe@" in ran.text
+    assert "stackpin start inventories/infra infracore probe" in ran.text
     assert bundle.stat().st_mode & 0o777 == 0o600
     composed.wait_for(lambda: composed.ask(8085, "/health")[0] == 200, 30)
     composed.stackpin("doctor", "infracore").exits(0)
