@@ -126,7 +126,7 @@ class Remote:
         RemoteLost without any answer.
         """
         asked: list[Job | script.Question] = list(wanted)
-        mine = jobs.job("", {**self._auth, "_shell_executable": "sh"})
+        mine = self._job("")
         if calls and mine is not None:
             start = program.start(bundle.host_program()[1], "many", calls[0][1])
             asked.append(script.Question(start, program.asked(calls), mine.rights))
@@ -144,7 +144,7 @@ class Remote:
         """Return a fact of this host, from memory where it is known. RemoteError when it fails."""
         fact = cls()
         text = str(fact.command(**kwargs))
-        job = jobs.job(text, {**self._auth, "_shell_executable": "sh"})
+        job = self._job(text)
         known = self.memory.output(job) if job is not None else None
         if known is None:
             ran = self._run(text, b"", FACT_TIMEOUT)
@@ -152,6 +152,10 @@ class Remote:
         if known.status != 0:
             raise RemoteError(self.name, f"{fact.name}: {known.stderr}")
         return fact.process(list(known.stdout)) if known.stdout else fact.default()
+
+    def _job(self, text: str) -> Job | None:
+        """Return `text` as pyinfra would run a fact here; None where it has to run alone."""
+        return jobs.job(text, {**self._auth, "_shell_executable": "sh"})
 
     def _prefix(self, rights: dict[str, Any]) -> str:
         if not rights:

@@ -9,7 +9,7 @@ from typing import Any
 from pyinfra.api.command import MaskString, QuoteString, StringCommand
 from pyinfra.api.hiddenvalue import HiddenValue
 
-__all__ = ["RIGHTS", "Job", "job", "secret"]
+__all__ = ["RIGHTS", "Job", "arguments", "job", "secret"]
 
 # pyinfra's global arguments that change what runs on the host. Not those with a password: such a
 # command needs a helper file on the host, which pyinfra makes on its own path.
@@ -46,23 +46,28 @@ class Job:
     @property
     def arguments(self) -> dict[str, Any]:
         """The rights as pyinfra's functions take them."""
-        found = dict(self.rights)
-        if "_env" in found:
-            found["_env"] = dict(found["_env"])
-        return found
+        return arguments(self.rights)
 
 
-def job(command: StringCommand | str, arguments: Mapping[str, Any]) -> Job | None:
+def arguments(rights: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+    """Return rights, which are pairs, as pyinfra's functions take them."""
+    found = dict(rights)
+    if "_env" in found:
+        found["_env"] = dict(found["_env"])
+    return found
+
+
+def job(command: StringCommand | str, given: Mapping[str, Any]) -> Job | None:
     """Return the job of a fact's command, or None when it has to run alone.
 
     That is one with a password, standard input or a terminal of its own.
     """
-    if any(arguments.get(name) for name in ALONE) or not arguments.get("_shell_executable"):
+    if any(given.get(name) for name in ALONE) or not given.get("_shell_executable"):
         return None
-    if (arguments.get("_success_exit_codes") or [0]) != [0]:
+    if (given.get("_success_exit_codes") or [0]) != [0]:
         return None
     text = command.get_raw_value() if isinstance(command, StringCommand) else str(command)
-    pairs = ((name, arguments[name]) for name in RIGHTS if arguments.get(name))
+    pairs = ((name, given[name]) for name in RIGHTS if given.get(name))
     return Job(text, tuple((name, _frozen(value)) for name, value in pairs))
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stackpin.engine.gather.jobs import Job
+from stackpin.engine.gather.jobs import Job, arguments
 
 __all__ = ["COMMAND", "Output", "Question", "Script", "lines", "write"]
 
@@ -81,13 +81,11 @@ def write(jobs: Sequence[Job | Question], prefix: Callable[[dict[str, Any]], str
         by_rights.setdefault(one.rights, []).append(number)
     text = []
     for index, (rights, numbers) in enumerate(by_rights.items()):
-        arguments = dict(rights)
-        if "_env" in arguments:
-            arguments["_env"] = dict(arguments["_env"])
-        shell = arguments.pop("_shell_executable", None) or "sh"
+        given = arguments(rights)
+        shell = given.pop("_shell_executable", None) or "sh"
         end = f"{marker}.{index}"
         text += [
-            f"{prefix(arguments)} <<'{end}'",
+            f"{prefix(given)} <<'{end}'",
             *_commands(marker, index, shell, [(number, jobs[number]) for number in numbers]),
             end,
         ]
