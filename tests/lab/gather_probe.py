@@ -1,8 +1,8 @@
 """Run beside a test, in its project: compare what was gathered with the same commands alone.
 
-    python gather_probe.py INVENTORY STACK
+    python gather_probe.py INVENTORY STACK HOST
 
-Prints {"compared": jobs by host, "different": [...], "hostile": [...]} as JSON.
+Prints {"compared": number of jobs, "different": [...], "hostile": [...]} as JSON.
 """
 
 from __future__ import annotations
@@ -74,25 +74,26 @@ def _timeless(told: tuple[bool, list[str], list[str]] | None) -> object:
     return {key: value for key, value in document.items() if key != "machine"}
 
 
-def main(inventory: str, name: str) -> None:
+def main(inventory: str, name: str, host: str) -> None:
     stack = stack_of(name)
-    result: dict[str, Any] = {"compared": {}, "different": [], "hostile": []}
-    with open_session(inventory, stack=stack) as session:
-        places = {host: list(parts_in(stack, session.groups(host))) for host in session.hosts}
+    with open_session(inventory, [host], stack=stack) as session:
+        places = {host: list(parts_in(stack, session.groups(host)))}
         files = {part.name: part.deploys for part in stack.components()}
         explore(session, files, {}, places, {})
-        for host in session.hosts:
-            jobs = list(session.gathering.memories[host].known())
-            result["compared"][host] = len(jobs)
-            result["different"] += differences(session, host, jobs)
-            hostile = [
-                made
-                for text in HOSTILE
-                for rights in RIGHTS
-                if (made := job(text, {"_shell_executable": "sh", **rights}))
-            ]
-            session.gathering.read(session, host, hostile)
-            result["hostile"] += differences(session, host, hostile)
+        jobs = list(session.gathering.memories[host].known())
+        different = differences(session, host, jobs)
+        hostile = [
+            made
+            for text in HOSTILE
+            for rights in RIGHTS
+            if (made := job(text, {"_shell_executable": "sh", **rights}))
+        ]
+        session.gathering.read(session, host, hostile)
+        result = {
+            "compared": len(jobs),
+            "different": different,
+            "hostile": differences(session, host, hostile),
+        }
     json.dump(result, sys.stdout)
 
 

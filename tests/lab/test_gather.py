@@ -23,9 +23,9 @@ def seat(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Seat:
 
 
 def test_facts_and_hostile_output_equal_stock(seat: Seat) -> None:
-    argv = [sys.executable, str(PROBE), "inventories/lab", "site"]
+    argv = [sys.executable, str(PROBE), "inventories/lab", "site", seat.host.name]
     told = run(argv, seat.folder, {**seat.ENVIRONMENT, "PYTHONPATH": "."}).exits(0).json
-    assert min(told["compared"].values()) > 12
+    assert told["compared"] > 12
     assert told["different"] == []
     assert told["hostile"] == []
 
