@@ -27,6 +27,7 @@ LONG = (
     "test_fleet_modes",
     "test_infracore_faults",
     "test_infracore_compose",
+    "test_infracore_compose_faults",
     "test_drift_kinds_compose",
     "test_drift_kinds_infracore",
     "test_infracore_artifacts",
