@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, JsonValue, TypeAdapter, field_validator, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from stackpin.config.problems import invalid
 from stackpin.config.types import AbsPath, Model, Port
@@ -260,7 +260,6 @@ Check = Annotated[
     | ContainerCheck,
     Field(discriminator="kind"),
 ]
-CHECK: TypeAdapter[Check] = TypeAdapter(Check)
 CHECK_KINDS: dict[str, type[BaseCheck]] = {
     "http": HttpCheck,
     "tcp": TcpCheck,

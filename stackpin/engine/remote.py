@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import gevent
@@ -224,19 +224,24 @@ class Remote:
             return judge(self.name, known)
         token = self._leases.get(stack)
         document = {**({"lock_token": token} if token else {}), **(payload or {})}
-        with nullcontext() if command in HARMLESS else self.memory.changing():
+        with self._minding(command):
             ran = self._program(command, stack, json.dumps(document), timeout, on_line)
         return judge(self.name, program.document(self.name, command, ran))
+
+    def _minding(self, *commands: str) -> AbstractContextManager[None]:
+        """Forget what is known of the host, unless `commands` leave that as it is."""
+        return nullcontext() if HARMLESS.issuperset(commands) else self.memory.changing()
 
     def many(self, calls: Sequence[Call], *, timeout: float = 60.0) -> list[Any]:
         """Put several questions in one exec; each answer, a document or a RemoteError, in order.
 
-        Only for commands that change nothing. Raises RemoteError itself when the host did not
-        answer at all.
+        Only for commands that change nothing, and for leases. Raises RemoteError itself when the
+        host did not answer at all.
         """
         answers: list[Any] = [self.memory.answer(call) for call in calls]
         if None in answers:
-            ran = self._program("many", calls[0][1], program.asked(calls), timeout)
+            with self._minding(*(command for command, _, _ in calls)):
+                ran = self._program("many", calls[0][1], program.asked(calls), timeout)
             answers = judge(self.name, program.document(self.name, "many", ran))["answers"]
         return [program.judged(self.name, answer) for answer in answers]
 

@@ -1,8 +1,8 @@
-"""The commands that change nothing."""
+"""The commands that may be called together: those that change nothing, and those of leases."""
 
 from __future__ import annotations
 
-__all__ = ["READING"]
+__all__ = ["LEASES", "READING"]
 
 READING = frozenset(
     {
@@ -16,3 +16,4 @@ READING = frozenset(
         "verify",
     }
 )
+LEASES = frozenset({"lock-acquire", "lock-release", "lock-renew"})

@@ -107,51 +107,60 @@ class Lease:
         if self._heart is not None:
             self._heart.kill(block=False)
             self._heart = None
-        held = list(self._held)
 
         def one(host: str) -> None:
-            for name, part in held:
-                if name == host:
-                    self._call(host, part, "lock-release")
+            for part, answer in self._ask(host, "lock-release", self._held_on(host)):
+                if not isinstance(answer, RemoteError):
                     self._session.hold(host, part, None)
 
-        self._session.map(one, sorted({host for host, _ in held}))
+        self._session.map(one, self._hosts())
         self._held.clear()
 
     def _take_all(self, hosts: Sequence[str]) -> None:
         def one(host: str) -> None:
             parts = self._parts[host] if isinstance(self._parts, Mapping) else self._parts
-            for part in parts:
-                self._call(host, part, "lock-acquire")
+            refused = None
+            for part, answer in self._ask(host, "lock-acquire", parts):
+                if isinstance(answer, RemoteError):
+                    refused = refused or answer
+                    continue
                 self._held[host, part] = time.monotonic()
                 self._session.hold(host, part, self.token)
+            if refused:
+                raise refused
 
         self._session.map(one, hosts).all()
 
-    def _call(self, host: str, part: str, command: str) -> None:
-        self._session.call(host, command, part, self._payload(), timeout=CALL_TIMEOUT)
+    def _hosts(self) -> list[str]:
+        return sorted({host for host, _ in self._held})
 
-    def _payload(self) -> dict[str, Any]:
-        return {
+    def _held_on(self, host: str) -> list[str]:
+        return [part for name, part in self._held if name == host]
+
+    def _ask(self, host: str, command: str, parts: Sequence[str]) -> list[tuple[str, Any]]:
+        """Call `command` for the leases of `parts`, in one exec; return each part's answer."""
+        payload = {
             "token": self.token,
             "owner": whoami(),
             "reason": self._reason,
             "ttl": self._ttl,
         }
+        calls = [(command, part, payload) for part in parts]
+        answers = self._session.many(host, calls, timeout=CALL_TIMEOUT)
+        return list(zip(parts, answers, strict=True))
 
     def _beat(self) -> None:
         while True:
             gevent.sleep(self._ttl / 3)
-            self._session.map(self._renew, sorted({host for host, _ in self._held}))
+            self._session.map(self._renew, self._hosts())
 
     def _renew(self, host: str) -> None:
-        parts = [part for name, part in self._held if name == host]
-        calls = [("lock-renew", part, self._payload()) for part in parts]
+        parts = self._held_on(host)
         try:
-            answers = self._session.many(host, calls, timeout=CALL_TIMEOUT)
+            answers = self._ask(host, "lock-renew", parts)
         except RemoteError as error:
-            answers = [error] * len(parts)
-        for part, answer in zip(parts, answers, strict=True):
+            answers = [(part, error) for part in parts]
+        for part, answer in answers:
             if not isinstance(answer, RemoteError):
                 self._held[host, part] = time.monotonic()
             # A short cut of the network is no reason to give up before the lease is over.

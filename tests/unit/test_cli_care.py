@@ -22,6 +22,7 @@ from stackpin.engine.remote import Ran, RemoteError, RemoteGate, RemoteRefused
 from stackpin.engine.session import Mapped
 from stackpin.errors import Refused
 from stackpin.evidence.record import Record, write
+from stackpin.host.questions import LEASES
 
 Play = Callable[[str, str, dict[str, Any]], dict[str, Any]]
 
@@ -38,6 +39,7 @@ class FakeSession:
     journal: bytes = b""
     in_groups: tuple[str, ...] = ()
     execs: list[str] = field(default_factory=list)
+    """Hosts that several questions were put to together, leases aside."""
 
     def call(
         self, host: str, command: str, stack: str = "-", payload: Any = None, **_: Any
@@ -48,7 +50,8 @@ class FakeSession:
         return self.play(host, command, dict(payload or {}))
 
     def many(self, host: str, calls: Any, **_: Any) -> list[Any]:
-        self.execs.append(host)
+        if LEASES.isdisjoint(command for command, _, _ in calls):
+            self.execs.append(host)
         found: list[Any] = []
         for command, stack, payload in calls:
             try:

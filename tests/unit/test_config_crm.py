@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, TypeAdapter
 
-from stackpin.config.checks import CHECK
+from stackpin.config.checks import Check
 from stackpin.config.crm import CrmSettings
 from stackpin.config.load import load
 from stackpin.config.portal import PortalSettings
@@ -14,6 +14,7 @@ from stackpin.config.sources import FileSource, file, git, url
 from stackpin.config.stacks import STACKS, stack
 from stackpin.errors import Refused
 
+CHECK = TypeAdapter(Check)
 LITERAL = "hunter2hunter2-never-shown"
 LEAST = {"crm_version": "v1.0.0", "crm_admin_token": "env:TOKEN"}
 SITE = {**LEAST, "portal_server_name": "sub.example.org"}

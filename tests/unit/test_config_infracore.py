@@ -7,16 +7,18 @@ from typing import Any
 
 import pytest
 from infracore_parts import files, parts, service
-from pydantic import SecretStr
+from pydantic import SecretStr, TypeAdapter
 
 from stackpin import lockfile
-from stackpin.config.checks import CHECK
+from stackpin.config.checks import Check
 from stackpin.config.infracore_types import SERVICES
 from stackpin.config.problems import ConfigProblems
 from stackpin.config.stacks import STACKS
 from stackpin.config.types import SecretRef
 from stackpin.host.checks_http import judge
 from stackpin.host.stack import Stack
+
+CHECK: TypeAdapter[Check] = TypeAdapter(Check)
 
 
 def given(ref: SecretRef) -> SecretStr:

@@ -13,14 +13,16 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from stackpin.config.checks import CHECK
+from stackpin.config.checks import Check
 from stackpin.host.checks import run_checks
 from stackpin.host.checks_http import fetch
 from stackpin.host.stack import Stack
 from stackpin.host.system import Result
 from tests.unit.fake_docker import NAME, DockerHost
+
+CHECK: TypeAdapter[Check] = TypeAdapter(Check)
 
 
 @pytest.fixture

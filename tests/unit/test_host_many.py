@@ -46,7 +46,7 @@ def test_what_needs_a_deployed_stack_is_refused_alone() -> None:
     assert unknown["error"]["kind"] == "refused"
 
 
-@pytest.mark.parametrize("command", ["many", "backup", "service", "lock-acquire", "nonsense"])
+@pytest.mark.parametrize("command", ["many", "backup", "service", "lock-steal", "nonsense"])
 def test_changes_are_not_asked_for_together(command: str) -> None:
     with pytest.raises(HostError, match="expected one of"):
         ask(("state", "crm"), (command, "crm"))
