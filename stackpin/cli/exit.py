@@ -10,7 +10,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import TYPE_CHECKING, NoReturn
 
-from stackpin.cli.startup import remember_entry_points
+from stackpin.cli.startup import prepare_imports
 from stackpin.errors import StackpinError
 from stackpin.terminal import hang_up, heeded
 
@@ -56,7 +56,7 @@ def run_command(out: Output, body: Callable[[], int | None]) -> NoReturn:
         for number in (signal.SIGTERM, signal.SIGHUP):
             if heeded(number):
                 signal.signal(number, _interrupt)
-        remember_entry_points()
+        prepare_imports()
         code = int(body() or Exit.OK)
     except StackpinError as error:
         code = error.exit_code

@@ -18,7 +18,7 @@ MISSING = 90  # exit status where the host has not this build of the program
 
 
 def path_of(digest: str) -> str:
-    """Return where the program with this sha256 lies on a host until it reboots."""
+    """Return the folder the program with this sha256 lies in, on a host, until it reboots."""
     return f"/run/stackpin/host-{digest[:12]}.pyz"
 
 
@@ -27,7 +27,7 @@ def start(digest: str, command: str, stack: str) -> str:
     # One exec when the program is there. `exec` keeps the exit status its own.
     path = path_of(digest)
     return (
-        f"[ -s {path} ] || exit {MISSING}; "
+        f"[ -e {path} ] || exit {MISSING}; "
         f"exec python3 {path} {shlex.quote(command)} {shlex.quote(stack)}"
     )
 

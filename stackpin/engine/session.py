@@ -21,7 +21,7 @@ from stackpin.engine.gather.gathering import Gathering
 from stackpin.engine.gather.memory import Call
 from stackpin.engine.placing import chosen, witness_hosts
 from stackpin.engine.remote import Ran, Remote, RemoteError
-from stackpin.engine.state import load_inventory, new_state, select_hosts
+from stackpin.engine.state import forget_inventory, load_inventory, new_state, select_hosts
 from stackpin.engine.waiting import queued, waited_for
 from stackpin.errors import Refused
 
@@ -205,6 +205,7 @@ class Session:
     def close(self) -> None:
         """Close every connection."""
         self.gathering.close()
+        forget_inventory()
         for remote in self._remotes.values():
             remote.close()
 

@@ -29,9 +29,12 @@ from stackpin.engine.gather.connector import remembering
 from stackpin.engine.gather.memory import Memory
 from stackpin.errors import Refused
 
-__all__ = ["load_inventory", "new_state", "select_hosts"]
+__all__ = ["forget_inventory", "load_inventory", "new_state", "select_hosts"]
 
 CONNECT_TIMEOUT = 10
+
+_read: tuple[object, Inventory] | None = None
+"""What was read last, and of which files: one command reads it three times and more."""
 
 # Without a handler pyinfra's warnings would reach stderr through logging's last resort.
 logging.getLogger("pyinfra").addHandler(logging.NullHandler())
@@ -48,14 +51,19 @@ def load_inventory(
     """Read the inventory file at `path` with group data around it; refuse when there is none.
 
     `data` overrides every host's variables, as pyinfra's --data does. `instead` has contents to
-    take for files, to see what an edit would do before it is written.
+    take for files, to see what an edit would do before it is written. Files that were read before
+    are not run again while they are the same, until `forget_inventory`.
     """
+    global _read  # noqa: PLW0603 - pyinfra's own state is the process's as well
     if not Path(path).is_file():
         raise Refused(
             f"{path}: no such inventory file in {Path.cwd()}; expected one like inventories/prod, "
             "and the command to be run from the repository's root"
         )
     _reset_process_caches()
+    files = _files(path)
+    if not instead and _read is not None and _read[0] == files:
+        return _anew(_read[1], data)
     for file, source in (instead or {}).items():
         code = compile(source, str(file), "exec")
         # pyinfra looks compiled files up by the name it would open them with.
@@ -75,7 +83,34 @@ def load_inventory(
             raise Refused(f"{path}: {error}") from error
     if not len(inventory):
         raise Refused(f"{path}: the inventory names no host; add one to a list in it")
+    # Hosts of a connector ("@terraform/...") come from elsewhere, which may have changed.
+    static = not instead and not any(name.startswith("@") for name in inventory.hosts)
+    _read = (files, inventory) if static else None
     return inventory
+
+
+def forget_inventory() -> None:
+    """Have the next `load_inventory` run the files again: a program in them may say else."""
+    global _read  # noqa: PLW0603
+    _read = None
+
+
+def _files(path: str) -> tuple[object, ...]:
+    """Tell the files of an inventory, as pyinfra looks for them, from those before an edit."""
+    folders = dict.fromkeys((Path.cwd() / "group_data", Path(path).resolve().parent / "group_data"))
+    files = [Path(path), *(file for folder in folders for file in sorted(folder.glob("*.py")))]
+    facts = [(str(file), file.stat()) for file in files]
+    return Path.cwd(), *((name, at.st_ino, at.st_mtime_ns, at.st_size) for name, at in facts)
+
+
+def _anew(inventory: Inventory, data: Mapping[str, Any] | None) -> Inventory:
+    """Return the same inventory with hosts that no run knows yet; `data` as in load_inventory."""
+    hosts = [(name, dict(found)) for name, found in inventory.host_data.items()]
+    groups = {
+        name: ([host.name for host in inventory.groups.get(name, ())], dict(found))
+        for name, found in inventory.group_data.items()
+    }
+    return Inventory((hosts, dict(inventory.data)), override_data=dict(data or {}), **groups)
 
 
 def select_hosts(inventory: Inventory, limit: Sequence[str], path: str) -> list[Host]:

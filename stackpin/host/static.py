@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-import tarfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stackpin.host import disk
 from stackpin.host.errors import refused
 from stackpin.host.stack import Stack
+
+if TYPE_CHECKING:
+    import tarfile
 
 __all__ = ["SITE", "differing", "live_release", "point", "tree", "unpack"]
 
@@ -48,6 +51,8 @@ def unpack(archive: Path, target: Path) -> None:
 
     Raises HostError(refused) for anything that could reach outside `target` or is no plain file.
     """
+    import tarfile  # noqa: PLC0415 - every command imports this module, few unpack
+
     target.mkdir(mode=0o755)
     target.chmod(0o755)
     try:

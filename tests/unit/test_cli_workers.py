@@ -123,6 +123,9 @@ class Session:
     def call(self, host: str, command: str, stack: str = "-", payload: Any = None, **_: Any) -> Any:
         return self.world.answer(host, command, stack, payload)
 
+    def many(self, host: str, calls: Any, **_: Any) -> list[Any]:
+        return [self.call(host, *call) for call in calls]
+
     def run(self, host: str, *_: Any, **__: Any) -> Ran:
         return Ran(0, b"", "")
 

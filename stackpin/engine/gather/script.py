@@ -103,16 +103,22 @@ def _commands(
         # The status comes last: what has one is complete.
         f'r() {{ $t {shlex.quote(shell)} -c "$2" >"$d/$1.o" 2>"$d/$1.e"; echo "$?" >"$d/$1.r"; }}',
     ]
-    for started, (number, one) in enumerate(jobs, 1):
-        call = f"r {number} {shlex.quote(one.text)}"
-        if isinstance(one, Question):
-            # Not in a file nor in an argument list: a question may carry a secret.
-            end = f"{marker}.{index}.{number}"
-            lines += [f"{call} <<'{end}' &", one.stdin, end]
-        else:
-            lines.append(f"{call} </dev/null &")
-        if started % AT_ONCE == 0:
-            lines.append("wait")
+    # Questions take longest, each has a lane of its own; commands share theirs, in turn.
+    questions = [[one] for one in jobs if isinstance(one[1], Question)]
+    commands = [one for one in jobs if isinstance(one[1], Job)]
+    for lane in (*questions, *(commands[start::AT_ONCE] for start in range(AT_ONCE))):
+        if not lane:
+            continue
+        lines.append("{")
+        for number, one in lane:
+            call = f"r {number} {shlex.quote(one.text)}"
+            if isinstance(one, Question):
+                # Not in a file nor in an argument list: a question may carry a secret.
+                end = f"{marker}.{index}.{number}"
+                lines += [f"{call} <<'{end}'", one.stdin, end]
+            else:
+                lines.append(f"{call} </dev/null")
+        lines.append("} &")
     heading = _heading(marker, index).strip()
     return [
         *lines,

@@ -10,12 +10,15 @@ from __future__ import annotations
 import json
 import sys
 
-from stackpin.engine.session import open_session
+from stackpin.cli.startup import prepare_imports
 
 PART = "warehouse"
 
 
 def main(command: str, inventory: str, deploy: str) -> int:
+    prepare_imports()  # as every command of ours does
+    from stackpin.engine.session import open_session
+
     with open_session(inventory) as session:
         if command == "plan":
             from stackpin.engine.deploys import explore
