@@ -11,7 +11,7 @@ TESTS = Path(__file__).parents[1]
 SYSTEMD, CARE, FAULTS = (
     "lab/test_infracore.py",
     "lab/test_infracore_care.py",
-    "lab/test_infracore_faults.py",
+    "lab/infracore_faults.py",
 )
 MADE, UNIT = "lab/test_infracore_artifacts.py", "unit/test_config_infracore.py"
 
@@ -96,7 +96,7 @@ PROVEN: dict[str, list[tuple[str, str]]] = {
 def test_every_line_has_its_tests(line: str) -> None:
     for path, name in PROVEN[line]:
         tree = ast.parse((TESTS / path).read_text(encoding="utf-8"))
-        assert name in {one.name for one in tree.body if isinstance(one, ast.FunctionDef)}
+        assert name in {one.name for one in ast.walk(tree) if isinstance(one, ast.FunctionDef)}
 
 
 def test_no_line_is_left_out() -> None:
