@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pyinfra.api.command import FileUploadCommand, PyinfraCommand, QuoteString, StringCommand
+from pyinfra.api.command import PyinfraCommand, QuoteString, StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from facts.files import Tree
 from facts.stacks import StackState
 from operations.notes import Change, note
-from operations.packing import packed
 from operations.program import call
 from operations.provenance import who
+from operations.sending import sent
 from stackpin.config.release import Release
 
 # How a run on a host ends; any other stage is a run at work, or one that was killed.
@@ -119,23 +118,8 @@ def _upload(
         return
     sha256 = release.artifact_sha256
     directory = f"/var/lib/stackpin/{stack}/incoming"
-    arrived, arriving = f"{directory}/{sha256}", f"{directory}/.{sha256}.part"
+    arrived = f"{directory}/{sha256}"
     node = host.get_fact(Tree, paths=[arrived]).get(arrived)
     if node and node.sha256 == sha256:
         return
-    # Complete and verified before it carries its name: a cut connection leaves only a .part.
-    yield StringCommand(
-        "install -d -m 0700", directory, "&& install -m 0600 /dev/null", QuoteString(arriving)
-    )
-    smaller = packed(artifact, sha256)
-    if smaller is not None:
-        yield FileUploadCommand(str(smaller), f"{arriving}.gz")
-    else:
-        source = io.BytesIO(artifact) if isinstance(artifact, bytes) else str(artifact)
-        yield FileUploadCommand(source, arriving)
-    yield StringCommand(
-        f"gzip -dc {arriving}.gz >{arriving} && rm -f {arriving}.gz &&" if smaller else "",
-        f"echo '{sha256}  {arriving}' | sha256sum -c --status",
-        f"&& sync {arriving} && mv -fT {arriving} {arrived}",
-        f"|| {{ echo 'the upload of {sha256[:12]} arrived damaged; run again' >&2; exit 1; }}",
-    )
+    yield from sent(artifact, sha256, directory)

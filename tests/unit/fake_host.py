@@ -2,6 +2,7 @@
 
 import json
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 from pyinfra.context import ctx_host
 
@@ -16,7 +17,9 @@ class FakeHost:
     name = "relay1"
     current_op_hash = "op1"
 
-    def __init__(self, facts, **data):
+    def __init__(self, facts, *, takes_files=False, **data):
+        # Stackpin's connector takes a file as standard input, pyinfra's own does not.
+        self.connector = SimpleNamespace(takes_files=True) if takes_files else object()
         self.facts, self.data, self.connector_data, self.noops = facts, data, {}, []
 
     def get_fact(self, fact, **kwargs):

@@ -73,7 +73,8 @@ ARCHIVE = os.urandom(100_000)
 
 @pytest.mark.parametrize("content", [PROGRAM, ARCHIVE], ids=["shrinks", "does not shrink"])
 @pytest.mark.parametrize("as_file", [True, False])
-def test_an_upload_arrives_as_it_was_or_not_at_all(content, as_file, tmp_path):
+@pytest.mark.parametrize("stock", [True, False], ids=["stock pyinfra", "stackpin"])
+def test_an_upload_arrives_as_it_was_or_not_at_all(content, as_file, stock, tmp_path):
     given = tmp_path / "crm.pyz"
     given.write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
@@ -81,35 +82,63 @@ def test_an_upload_arrives_as_it_was_or_not_at_all(content, as_file, tmp_path):
     commands, _, _ = run(
         releases.activate,
         {StackState: {"installed": True}},
+        {"takes_files": not stock},
         stack="crm",
         release=release,
         artifact=given if as_file else content,
     )
-    making, upload, checking, *_ = commands
-    sent = b""
-    with get_file_io(upload.src) as file:
+    assert called(commands) == ["receive", "rollout"]
+    sending = commands[:-2]
+    assert len(sending) == (3 if stock else 1)
+    source = sending[1].src if stock else sending[0].connector_arguments["_stdin"]
+    with get_file_io(str(source) if isinstance(source, Path) else source) as file:
         sent = file.read()
     assert (len(sent) < 2000) == (content is PROGRAM)
 
-    def arrived(bytes_on_disk):
-        """What the host has under its name after `bytes_on_disk` were sent."""
-        folder = tmp_path / f"host{len(bytes_on_disk)}"
+    def arrived(bytes_on_the_way, left_before=()):
+        """What the host has under its name after `bytes_on_the_way` were sent."""
+        folder = tmp_path / f"host{len(list(tmp_path.iterdir()))}"
         there = "/var/lib/stackpin/crm/incoming"
-        subprocess.run(["sh", "-c", str(making).replace(there, str(folder))], check=True)
-        Path(upload.dest.replace(there, str(folder))).write_bytes(bytes_on_disk)
-        ran = subprocess.run(
-            ["sh", "-c", str(checking).replace(there, str(folder))],
-            check=False,
-            capture_output=True,
-        )
+        for name in left_before:
+            folder.mkdir(exist_ok=True)
+            (folder / name).write_bytes(b"of a killed run")
+        for command in sending:
+            if isinstance(command, FileUploadCommand):
+                Path(command.dest.replace(there, str(folder))).write_bytes(bytes_on_the_way)
+                continue
+            ran = subprocess.run(
+                ["sh", "-c", str(command).replace(there, str(folder))],
+                check=False,
+                capture_output=True,
+                input=bytes_on_the_way,
+            )
         named = folder / digest
         assert named.exists() == (ran.returncode == 0)
         assert [path.name for path in folder.iterdir()] == [digest] or ran.returncode
+        assert all(path.stat().st_mode & 0o777 == 0o600 for path in folder.glob("*[!z]"))
         return named.read_bytes() if named.exists() else ran.stderr.decode()
 
     assert arrived(sent) == content
+    assert arrived(sent, [f".{digest}.part"]) == content
     assert "arrived damaged" in arrived(sent[:-20])
     assert "arrived damaged" in arrived(sent[:-20] + bytes(21))
+    assert "arrived damaged" in arrived(b"")
+
+
+def test_an_upload_without_a_place_says_so_and_not_that_it_was_damaged():
+    commands, _, _ = run(
+        releases.activate,
+        {StackState: {"installed": True}},
+        {"takes_files": True},
+        stack="crm",
+        release=RELEASE,
+        artifact=b"bytes",
+    )
+    text = str(commands[0]).replace("/var/lib/stackpin/crm", "/dev/null")
+    ran = subprocess.run(["sh", "-c", text], check=False, capture_output=True, input=b"bytes")
+    assert ran.returncode != 0
+    assert b"Not a directory" in ran.stderr
+    assert b"damaged" not in ran.stderr
 
 
 def test_what_is_sent_to_many_hosts_is_packed_once():

@@ -8,8 +8,10 @@ stay pyinfra's own.
 # ruff: noqa: ANN401 - what pyinfra passes on is passed on as it comes
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 from gevent.local import local
 from pyinfra import logger
@@ -50,6 +52,7 @@ class _Remembering(SSHConnector):
     """Before the real connector in a class made by `remembering`."""
 
     memory: Memory
+    takes_files = True  # as the standard input of a command: see operations.sending
 
     def __init__(self, state: Any, host: Host) -> None:
         super().__init__(state, host)
@@ -73,11 +76,16 @@ class _Remembering(SSHConnector):
     def run_shell_command(
         self, command: Any, print_output: bool = False, print_input: bool = False, **arguments: Any
     ) -> Result:
-        """Answer a fact's command from memory; run anything else, and forget."""
+        """Answer a fact's command from memory; run anything else, and forget.
+
+        With a file as its `_stdin`, a command has no time limit, as uploads have none.
+        """
         if self._busy:  # what pyinfra does below a command of its own: a password's helper file
             return super().run_shell_command(command, print_output, print_input, **arguments)
         if _in_fact.depth:
             return self._fact(command, arguments)
+        if isinstance(arguments.get("_stdin"), Path | io.BytesIO):
+            return self._feed(command, arguments["_stdin"], arguments)
         with self.memory.changing():
             return self._run(command, arguments, print_output, print_input)
 
@@ -95,24 +103,36 @@ class _Remembering(SSHConnector):
         SFTP takes seven round trips before the first byte, and with sudo three commands more.
         """
         text = StringCommand("cat >", QuoteString(remote_filename))
-        rights = {name: value for name, value in arguments.items() if name not in NOT_RIGHTS}
-        command = make_unix_command_for_host(self.state, self.host, text, **rights)
-        transport = self.client.get_transport() if self.client else None
-        assert transport is not None  # noqa: S101 - a host is connected before it is changed
-        with self.memory.changing(), get_file_io(filename_or_io, mode="rb") as file:
-            channel = transport.open_session()
-            try:
-                ran = converse(channel, command.get_raw_value(), file)
-            finally:
-                channel.close()
-        if ran.status != 0:
-            logger.error(f"{self.host.print_prefix}upload to {remote_filename}: {ran.stderr}")
-        return ran.status == 0
+        status, output = self._feed(text, filename_or_io, arguments)
+        if not status:
+            logger.error(f"{self.host.print_prefix}upload to {remote_filename}: {output.stderr}")
+        return status
 
     def rsync(self, *args: Any, **kwargs: Any) -> bool:
         """Synchronise files, and forget what is known of the host."""
         with self.memory.changing():
             return bool(super().rsync(*args, **kwargs))
+
+    def _feed(self, text: StringCommand, source: Any, arguments: Mapping[str, Any]) -> Result:
+        """Run a command whose standard input is a file's content: a path, or an open one."""
+        rights = {name: value for name, value in arguments.items() if name not in NOT_RIGHTS}
+        command = make_unix_command_for_host(self.state, self.host, text, **rights)
+        transport = self.client.get_transport() if self.client else None
+        assert transport is not None  # noqa: S101 - a host is connected before it is changed
+        file: IO[bytes]
+        given = str(source) if isinstance(source, Path) else source
+        with self.memory.changing(), get_file_io(given, mode="rb") as file:
+            channel = transport.open_session()
+            try:
+                ran = converse(channel, command.get_raw_value(), file)
+            except EOFError as error:
+                raise OSError(str(error)) from error  # what pyinfra expects of a broken connection
+            finally:
+                channel.close()
+        out, err = (
+            tuple(text.splitlines()) for text in (ran.stdout.decode(errors="replace"), ran.stderr)
+        )
+        return ran.status == 0, _combined(Output(ran.status, out, err))
 
     def _fact(self, command: Any, arguments: dict[str, Any]) -> Result:
         memory, job = self.memory, jobs.job(command, arguments)
