@@ -2,7 +2,7 @@
 
     python gather_probe.py INVENTORY STACK HOST
 
-Prints {"compared": number of jobs, "different": [...], "hostile": [...]} as JSON.
+Prints {"compared": number of jobs, "different": [...], "hostile": [...], "behind": [...]} as JSON.
 """
 
 from __future__ import annotations
@@ -66,6 +66,33 @@ def differences(session: Session, host: str, jobs: list[Job]) -> list[str]:
     return found
 
 
+def behind(session: Session, host: str, jobs: list[Job]) -> list[str]:
+    """Return the jobs that bring something else with a fact behind them, or spoil the fact."""
+    memory = session.gathering.memories[host]
+    connector = session.pyinfra_host(host).connector
+    found = []
+    for one in jobs:
+        fact = Job("printf 'of %s\\n\\n' \"$(id -un)\"", one.rights)
+        wanted = alone(session, host, fact)
+        for given in ({}, {"_stdin": "in\nput"}):
+            memory.ahead = ()
+            told = connector.run_shell_command(StringCommand(one.text), **one.arguments, **given)
+            memory.ahead = [fact]
+            got = connector.run_shell_command(StringCommand(one.text), **one.arguments, **given)
+            output = memory.output(fact)
+            memory.ahead = ()
+            same = (told[0], told[1].stdout_lines, told[1].stderr_lines) == (
+                got[0],
+                got[1].stdout_lines,
+                got[1].stderr_lines,
+            )
+            read = output and (output.status == 0, list(output.stdout), list(output.stderr))
+            along = told[0] and one.arguments["_shell_executable"] == "sh"
+            if not same or read != (wanted if along else None):
+                found.append(f"{one}: {got}, fact {output}; but alone {told}, fact {wanted}")
+    return found
+
+
 def _timeless(told: tuple[bool, list[str], list[str]] | None) -> object:
     """Leave out what differs from one second to the next: the machine in the program's state."""
     if not told or not told[1] or not told[1][0].startswith('{"ok": true'):
@@ -93,6 +120,7 @@ def main(inventory: str, name: str, host: str) -> None:
             "compared": len(jobs),
             "different": different,
             "hostile": differences(session, host, hostile),
+            "behind": behind(session, host, hostile),
         }
     json.dump(result, sys.stdout)
 

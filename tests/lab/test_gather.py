@@ -28,6 +28,7 @@ def test_facts_and_hostile_output_equal_stock(seat: Seat) -> None:
     assert told["compared"] > 12
     assert told["different"] == []
     assert told["hostile"] == []
+    assert told["behind"] == []
 
 
 @pytest.mark.parametrize(

@@ -11,27 +11,39 @@ from project import host_name
 
 from stackpin.lab import Lab
 from tests.bench.peers.end_state import check
-from tests.bench.peers.measuring import LOUD_SSHD, asked, run
+from tests.bench.peers.measuring import LOUD_SSHD, Asked, asked, run
 from tests.bench.peers.state import lay_out
 from tests.bench.peers.tools import Place, Stackpin
 
 pytestmark = pytest.mark.timeout(900)
 
 # SSH execs per host. "First" is a run without a list of the facts that deploys read before.
+SITE = 41  # its first deploy on a bare host: 15 of them apply the two stacks
 PLAN_FIRST, PLAN = 2, 1
 DRIFT_FIRST, DRIFT = 2, 1
 RESOURCES_FIRST, RESOURCES = 2, 1  # looking at the 64 resources of the benchmark
-ONE_FILE = 4  # one of them changed
+ONE_FILE = 3  # one of them changed
 
 
 @pytest.fixture(scope="module")
-def seat(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seat]:
+def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Seat, Asked]]:
     made = Seat.make(lab, lab.reset(host_name(lab)), tmp_path_factory.mktemp("seat"))
     made.on_host(LOUD_SSHD)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(made.folder / "cache"))  # where fact lists are
-        made.stackpin("deploy", "site", "--yes").exits(0)
-        yield made
+        with asked(Place(lab, [made.host], made.folder)) as seen:
+            made.stackpin("deploy", "site", "--yes").exits(0)
+        yield made, seen[0]
+
+
+@pytest.fixture(scope="module")
+def seat(deployed: tuple[Seat, Asked]) -> Seat:
+    return deployed[0]
+
+
+def test_the_first_deploy(deployed: tuple[Seat, Asked]) -> None:
+    # Each stack is confirmed over a connection of its own.
+    assert (deployed[1].execs, deployed[1].connections) == (SITE, 3)
 
 
 def execs(place: Place, work: Callable[[], object]) -> int:

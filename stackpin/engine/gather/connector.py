@@ -23,7 +23,7 @@ from pyinfra.connectors.ssh import SSHConnector
 from pyinfra.connectors.util import CommandOutput, OutputLine, make_unix_command_for_host
 
 from stackpin.engine.channel import converse
-from stackpin.engine.gather import fact_list, jobs
+from stackpin.engine.gather import along, fact_list, jobs
 from stackpin.engine.gather.memory import Memory
 from stackpin.engine.gather.script import Output
 
@@ -86,8 +86,7 @@ class _Remembering(SSHConnector):
             return self._fact(command, arguments)
         if isinstance(arguments.get("_stdin"), Path | io.BytesIO):
             return self._feed(command, arguments["_stdin"], arguments)
-        with self.memory.changing():
-            return self._run(command, arguments, print_output, print_input)
+        return self._change(command, arguments, print_output, print_input)
 
     def put_file(
         self,
@@ -112,6 +111,19 @@ class _Remembering(SSHConnector):
         """Synchronise files, and forget what is known of the host."""
         with self.memory.changing():
             return bool(super().rsync(*args, **kwargs))
+
+    def _change(self, command: Any, arguments: dict[str, Any], *shown: bool) -> Result:
+        """Run a command, with the facts of the operations to come behind it where they fit."""
+        memory = self.memory
+        trip = None if any(shown) else along.trip(command, arguments, memory.ahead)
+        with memory.changing():
+            generation = memory.generation
+            status, output = self._run(trip.command if trip else command, arguments, *shown)
+        if trip is not None:
+            output, found = trip.apart(output)
+            # One further: this change's own end. Facts read beside another change are not kept.
+            memory.keep(generation + 1, found)
+        return status, output
 
     def _feed(self, text: StringCommand, source: Any, arguments: Mapping[str, Any]) -> Result:
         """Run a command whose standard input is a file's content: a path, or an open one."""
@@ -153,8 +165,9 @@ class _Remembering(SSHConnector):
         return status, output
 
     def _note(self, command: Any, job: jobs.Job) -> None:
-        if not jobs.secret(command):
-            _in_fact.rights = job.arguments
+        if jobs.secret(command):
+            return  # neither written down, nor sent behind a change: processes' arguments are seen
+        _in_fact.rights = job.arguments
         if operation := self.host.current_op_hash:
             self.memory.of_operation.setdefault(operation, {})[job] = None
 

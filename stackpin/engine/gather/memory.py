@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -26,9 +26,9 @@ class Memory:
     read while something changed is not kept. `offline` says that deploy files are loaded without
     asking the host: what they want to know and nobody knows is collected in `wanted`, and a fact
     that can only be read alone makes that load `incomplete`. `of_operation` has the jobs of each
-    operation by its hash, `used` the fact list's entries of each stack part. On a `live` host facts
-    are read one by one: reading them together did not work there. `calls` wait to go along with
-    the next exec that reads facts.
+    operation by its hash, `ahead` those worth reading behind the change that is at work, `used` the
+    fact list's entries of each stack part. On a `live` host facts are read one by one: reading them
+    together did not work there. `calls` wait to go along with the next exec that reads facts.
     """
 
     def __init__(self) -> None:
@@ -38,6 +38,7 @@ class Memory:
         self.calls: list[Call] = []
         self.wanted: dict[Job, None] = {}
         self.of_operation: dict[str, dict[Job, None]] = {}
+        self.ahead: Sequence[Job] = ()
         self.used: dict[str, dict[str, dict[str, Any]]] = {}
         self.generation = 0
         self._outputs: dict[Job, tuple[float, Output]] = {}
