@@ -126,7 +126,10 @@ def test_what_has_to_run_alone(given: dict[str, Any]) -> None:
 
 
 def test_a_long_command_and_one_that_nothing_comes_after_run_alone() -> None:
-    assert trip(StringCommand("echo " + "x" * 60_000), SH, FACTS) is None
+    assert trip(StringCommand("echo " + "x" * 90_000), SH, FACTS) is not None
+    assert trip(StringCommand("echo " + "x" * 100_000), SH, FACTS) is None
+    # Alone, quoted once for sudo, these are 36,000 characters; joined, quoted twice, 108,000.
+    assert trip(StringCommand("echo " + "\\'" * 6_000), SH, FACTS) is None
     assert trip(StringCommand("true"), SH, []) is None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -18,7 +19,7 @@ from stackpin.engine.gather.script import Output, Script
 
 __all__ = ["Trip", "trip"]
 
-ROOM = 60_000  # characters of shell text; Linux takes 128 KiB, and quotes are quoted again
+ROOM = 100_000  # characters of shell text, quoted; Linux takes 128 KiB as one argument
 UNLIMITED = 3600.0
 RETRYING = ("_retries", "_retry_delay", "_retry_until")  # pyinfra's own affair, around a command
 KNOWN = {*jobs.RIGHTS, *jobs.ALONE, *RETRYING, "_timeout", "_success_exit_codes", "_temp_dir"}
@@ -68,8 +69,6 @@ def trip(
         return None
     written = script.write(wanted, lambda _rights: "sh")
     body = base64.b64encode(written.body).decode()
-    if len(own.text) + len(body) > ROOM:
-        return None
     joined = StringCommand(
         # Braces: what pyinfra puts before it (`cd ... &&`) is then before all of it.
         "{ b=$(date +%s); sh -c",
@@ -79,4 +78,6 @@ def trip(
         MaskString(body),
         f"| base64 -d | {{ {script.COMMAND}; }} 2>/dev/null | base64 -w0; echo; }}; exit $s; }}",
     )
-    return Trip(joined, tuple(wanted), written)
+    # Quoted as it will be: a text full of quotes grows fivefold with each shell around it.
+    fits = len(shlex.quote(joined.get_raw_value())) <= ROOM
+    return Trip(joined, tuple(wanted), written) if fits else None
