@@ -53,21 +53,21 @@ def _begin(paths: LabPaths, seconds: float) -> None:
     taps = [f"sp-{paths.lab_id}-{side}" for side in ("near", "far")]
     group = _group(paths)
     group.create()
-    with subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-I", "-S", delaylink.__file__, *taps, str(seconds)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         bufsize=0,
         start_new_session=True,
         cwd="/",
-    ) as process:
-        with contextlib.closing(process.stdin or io.BytesIO()) as go:
-            group.adopt(process.pid)
-            go.write(b"\n")
-        with contextlib.closing(process.stdout or io.BytesIO()) as told:
-            if not told.read(1):
-                raise StackpinError("no delay: this machine makes no TAP devices (/dev/net/tun)")
-        process.returncode = 0  # it stays; leaving must not wait for its end
+    )
+    with contextlib.closing(process.stdin or io.BytesIO()) as go:
+        group.adopt(process.pid)
+        go.write(b"\n")
+    with contextlib.closing(process.stdout or io.BytesIO()) as told:
+        if not told.read(1):
+            raise StackpinError("no delay: this machine makes no TAP devices (/dev/net/tun)")
+    process.returncode = 0  # it stays: nobody waits for its end
     far_bridge_up(paths)
     for tap, bridge in zip(taps, (paths.bridge, paths.far_bridge), strict=True):
         mtu = ("mtu", str(uplink_mtu()), "txqueuelen", "10000")

@@ -22,6 +22,8 @@ from stackpin.rollout.verifying import TIMEOUT, WHERE, verify_host
 
 __all__ = ["code_of", "evidence", "exit_code", "outcome_of", "part_code", "unlock"]
 
+Told = dict[tuple[str, str], list[Any]]
+"""By host and part: the answers to `inspect` and `verify`, or the errors instead of them."""
 # Which of two exit codes tells more.
 WEIGHT = (0, 2, 3, 1, 4, 5)
 
@@ -33,12 +35,15 @@ def exit_code(run: Run) -> int:
 
 def evidence(run: Run) -> Run:
     """Write one record per part that was worked on, also after failures."""
+    worked: dict[str, list[Roll]] = {}
     for part in run.parts:
         rolls = [roll for roll in run.rolls if roll.part == part and roll.outcome != "in-sync"]
-        if all(roll.outcome in {"skipped", "unreachable"} for roll in rolls):
-            continue
+        if not all(roll.outcome in {"skipped", "unreachable"} for roll in rolls):
+            worked[part] = rolls
+    told = _ask(run, [roll for rolls in worked.values() for roll in rolls])
+    for part, rolls in worked.items():
         try:
-            run.evidence.append(str(_record(run, part, rolls)))
+            run.evidence.append(str(_record(run, part, rolls, told)))
         except (OSError, ValueError, StackpinError) as error:
             run.notes.append(f"no evidence of {part} could be written: {error}")
     return run
@@ -51,13 +56,15 @@ def unlock(run: Run) -> Run:
     return run
 
 
-def _record(run: Run, part: str, rolls: list[Roll]) -> Path:
-    hosts = run.session.map(
-        lambda host: _look(run, next(roll for roll in rolls if roll.host == host)),
-        [roll.host for roll in rolls],
+def _record(run: Run, part: str, rolls: list[Roll], told: Told) -> Path:
+    by_host = {roll.host: roll for roll in rolls}
+    # Several at once: the public checks are asked from here.
+    looked = run.session.map(
+        lambda host: _look(run, by_host[host], told.get((host, part), ())), list(by_host)
     )
     found = {
-        roll.host: hosts.values.get(roll.host, HostEvidence(None, roll.outcome)) for roll in rolls
+        host: looked.values.get(host, HostEvidence(None, roll.outcome))
+        for host, roll in by_host.items()
     }
     wanted = next((roll.wanted for roll in rolls if roll.wanted), None)
     artifact = next((own[part] for own in run.artifacts.values() if part in own), None)
@@ -132,22 +139,21 @@ def _told(raised: BaseException | None) -> str:
     return "" if raised is None else str(raised) or type(raised).__name__
 
 
-def _look(run: Run, roll: Roll) -> HostEvidence:
-    """Ask one host what it runs now; whatever it does not answer is left out."""
+def _look(run: Run, roll: Roll, told: Sequence[Any]) -> HostEvidence:
+    """Judge what one host told of a part; whatever it did not answer is left out."""
     answers: dict[str, Any] = {}
     release = roll.wanted if roll.confirmed else roll.now
-    if roll.outcome not in {"unknown", "unreachable"}:
-        judges = {
-            "inspect": lambda answer: answer,
-            "checks": lambda answer: verify_host(run, roll, release, answer),
-        }
-        for (key, judge), answer in zip(judges.items(), _ask(run, roll), strict=True):
-            try:
-                if isinstance(answer, StackpinError):
-                    raise answer
-                answers[key] = judge(answer)
-            except StackpinError as error:
-                run.notes.append(f"{roll.host}: no {key} for the evidence: {error}")
+    judges = {
+        "inspect": lambda answer: answer,
+        "checks": lambda answer: verify_host(run, roll, release, answer),
+    }
+    for (key, judge), answer in zip(judges.items(), told, strict=False):
+        try:
+            if isinstance(answer, StackpinError):
+                raise answer
+            answers[key] = judge(answer)
+        except StackpinError as error:
+            run.notes.append(f"{roll.host}: no {key} for the evidence: {error}")
     if "checks" in answers and roll.checks is None:
         roll.checks = answers["checks"]
     return HostEvidence(
@@ -160,10 +166,25 @@ def _look(run: Run, roll: Roll) -> HostEvidence:
     )
 
 
-def _ask(run: Run, roll: Roll) -> list[Any]:
-    """Return the answers, or errors, to `inspect` and `verify`: one exec."""
-    calls = [("inspect", roll.part, {}), ("verify", roll.part, WHERE)]
-    try:
-        return run.session.many(roll.host, calls, timeout=TIMEOUT)
-    except StackpinError as error:
-        return [error, error]
+def _ask(run: Run, rolls: Sequence[Roll]) -> Told:
+    """Put `inspect` and `verify` of all parts to each host: one exec."""
+    asked: dict[str, list[str]] = {}
+    for roll in rolls:
+        if roll.outcome not in {"unknown", "unreachable"}:
+            asked.setdefault(roll.host, []).append(roll.part)
+    found: Told = {}
+
+    def one(host: str) -> None:
+        parts = asked[host]
+        calls = [
+            call for part in parts for call in (("inspect", part, {}), ("verify", part, WHERE))
+        ]
+        try:
+            answers = run.session.many(host, calls, timeout=TIMEOUT)
+        except StackpinError as error:
+            answers = [error] * len(calls)
+        for at, part in enumerate(parts):
+            found[host, part] = answers[2 * at : 2 * at + 2]
+
+    run.session.map(one, list(asked))
+    return found
