@@ -276,7 +276,8 @@ class Remote:
             raise RemoteError(
                 self.name,
                 f"cannot place Stackpin's program at {path}: {ran.stderr.strip()[-300:]}; "
-                "expected a user who is root or may use sudo (_sudo in the inventory)",
+                "expected python3 there, and a user who is root or may use sudo (_sudo in the "
+                "inventory)",
             )
 
 
