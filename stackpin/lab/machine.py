@@ -20,7 +20,7 @@ from stackpin.lab.commands import run
 from stackpin.lab.disks import mount_disk, remove_tree
 from stackpin.lab.docker import data_flags, make_data
 from stackpin.lab.image import DEPLOY_UID, write_apt
-from stackpin.lab.network import is_cut, set_port, uplink_mtu
+from stackpin.lab.network import is_cut, remove_port, set_port, uplink_mtu
 from stackpin.lab.paths import MachineNames
 from stackpin.lab.processes import HostGroup, start_time
 from stackpin.lab.sources import Mirrors
@@ -128,6 +128,7 @@ class Machine:
         """
         # Of an earlier run that lost its keeper (a crash): one disk never carries two systems.
         self.group.kill()
+        remove_port(self.names.port)
         self.group.create()
         command = [
             *("systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit"),

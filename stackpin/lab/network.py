@@ -19,6 +19,7 @@ __all__ = [
     "is_cut",
     "network_down",
     "network_up",
+    "remove_port",
     "set_port",
     "uplink_mtu",
     "used_networks",
@@ -119,6 +120,12 @@ def _remove_bridge(bridge: str) -> None:
 def set_port(port: str, *, up: bool) -> None:
     """Plug a host's port in, or pull it: the host then neither sends nor receives."""
     run("ip", "link", "set", port, "up" if up else "down")
+
+
+def remove_port(port: str) -> None:
+    """Remove a host's port that is still there: the kernel takes its time after a kill."""
+    if Path("/sys/class/net", port).exists():
+        run("ip", "link", "delete", port, check=False)  # it may go in this very moment
 
 
 def is_cut(port: str) -> bool:
