@@ -170,7 +170,8 @@ def test_up_adds_what_is_missing(own: Lab) -> None:
     # What the kernel has not cleared away yet after a host of that name was killed.
     number = int(own.hosts[-1].address.rpartition(".")[2]) + 1
     port = own.paths.machine("own3", number).port
-    subprocess.run(["ip", "link", "add", port, "type", "dummy"], check=True)
+    pair = ["type", "veth", "peer", "name", f"{port}p"]
+    subprocess.run(["ip", "link", "add", port, *pair], check=True)
     assert [host.name for host in own.up(3, name="own")] == ["own1", "own2", "own3"]
     own.down(["own3"])
     assert [host.name for host in own.hosts] == ["own1", "own2"]
