@@ -200,6 +200,16 @@ class Composed(Infracore):
     TIMEOUT: ClassVar[float] = 800
     VOLUME: ClassVar[str] = "/var/lib/docker/volumes/infracore_data/_data"
 
+    @classmethod
+    def on_box(cls, lab: Lab, folder: Any) -> Self:
+        """Have a bare host with Docker, a registry with all versions, and nothing locked."""
+        lab.up(names=["box"], docker=True)
+        lab.registry.start()
+        lab.registry.push(("infracore",))
+        made = cls.make(lab, lab.reset("box"), folder)
+        made.lock_path.unlink(missing_ok=True)
+        return made
+
     @property
     def lock_path(self) -> Any:
         return self.folder / "inventories/infra.lock.toml"

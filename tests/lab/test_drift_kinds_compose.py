@@ -31,11 +31,7 @@ class Mirrored(Composed):
 
 @pytest.fixture(scope="module")
 def core(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Mirrored:
-    lab.up(names=["box"], docker=True)
-    lab.registry.start()
-    lab.registry.push(("infracore",))
-    made = Mirrored.make(lab, lab.reset("box"), tmp_path_factory.mktemp("kinds"))
-    made.lock_path.unlink(missing_ok=True)
+    made = Mirrored.on_box(lab, tmp_path_factory.mktemp("kinds"))
     made.lock_digests("v1.0.0")
     made.deploy().exits(0)
     return made

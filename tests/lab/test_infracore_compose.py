@@ -25,11 +25,7 @@ DECOY = "infra-core-decoy"
 
 @pytest.fixture(scope="module")
 def core(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
-    lab.up(names=["box"], docker=True)
-    lab.registry.start()
-    lab.registry.push(("infracore",))
-    core = Composed.make(lab, lab.reset("box"), tmp_path_factory.mktemp("compose"))
-    core.lock_path.unlink(missing_ok=True)
+    core = Composed.on_box(lab, tmp_path_factory.mktemp("compose"))
     yield core
     faults.heal(lab)
 

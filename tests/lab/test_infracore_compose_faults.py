@@ -15,10 +15,7 @@ pytestmark = pytest.mark.timeout(900)
 
 @pytest.fixture(scope="module")
 def core(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
-    lab.up(names=["box"], docker=True)
-    lab.registry.start()
-    lab.registry.push(("infracore",))
-    core = Composed.make(lab, lab.reset("box"), tmp_path_factory.mktemp("faults"))
+    core = Composed.on_box(lab, tmp_path_factory.mktemp("faults"))
     for version in ("v1.1.0", "v1.0.0"):
         core.lock_digests(version)
     core.deploy().exits(0)
