@@ -17,6 +17,7 @@ from stackpin.lab.apps.infracore.app.main import SERVICES
 from stackpin.lab.apps.infracore.build import build, build_ui
 from stackpin.lab.apps.infracore.node import tools
 from stackpin.lab.apps.infracore.source import BUILD, OUTPUTS, write_repo
+from stackpin.lab.apps.packing import replace_file
 from stackpin.lab.apps.xingrin.layers import File, files_layer
 from stackpin.lab.registry import catalogue
 from stackpin.lab.registry.model import BuiltImage
@@ -52,6 +53,23 @@ def test_a_bundle_is_whole_and_the_same_each_time(tmp_path: Path) -> None:
     stale.write_text("x")
     build(tmp_path / "a", ["v1.0.0"], CACHE)
     assert not stale.exists()
+
+
+def test_a_bundle_in_use_is_whole_while_it_is_built_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = build(tmp_path, ["v1.0.0"], CACHE)["v1.0.0"]
+    before, seen = content(bundle), 0
+
+    def replace(path: Path, data: bytes, mode: int = 0o644) -> None:
+        nonlocal seen
+        assert content(bundle) == before
+        seen += 1
+        replace_file(path, data, mode)
+
+    monkeypatch.setattr("stackpin.lab.apps.infracore.build.replace_file", replace)
+    build(tmp_path, ["v1.0.0"], CACHE)
+    assert seen == len(before)
 
 
 def test_the_ui_is_one_page_with_assets_named_by_content() -> None:

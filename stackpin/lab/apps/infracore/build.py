@@ -9,7 +9,6 @@ npm builds it once, and again when its sources change.
 import argparse
 import hashlib
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -42,17 +41,19 @@ def build(out: Path, versions: Sequence[str] = ALL, cache: Path | None = None) -
     `cache` keeps the built UI (default: in `out`).
     """
     dist = build_ui(cache or out / ".cache")
+    ui = {f"ui/dist/{path.relative_to(dist)}": path.read_bytes() for path in dist.rglob("*.*")}
     built = {}
     for version in versions:
         bundle = out / f"infracore-{version}"
-        shutil.rmtree(bundle / "ui", ignore_errors=True)
         files = sources(version)
-        for service in SERVICES:
-            replace_file(bundle / "bin" / service, binary(service, files), 0o755)
-        for path in sorted(dist.rglob("*.*")):
-            replace_file(bundle / "ui/dist" / path.relative_to(dist), path.read_bytes())
-        there = [path for path in bundle.glob("*/**/*") if path.is_file()]
-        replace_file(bundle / "SHA256SUMS", sums(bundle, there))
+        wanted = {f"bin/{service}": binary(service, files) for service in SERVICES} | ui
+        # Each file by itself: another run may be building, or deploying, the same bundle.
+        for name, content in wanted.items():
+            replace_file(bundle / name, content, 0o755 if name.startswith("bin/") else 0o644)
+        for path in bundle.glob("ui/dist/**/[!.]*.*"):
+            if str(path.relative_to(bundle)) not in wanted:
+                path.unlink(missing_ok=True)
+        replace_file(bundle / "SHA256SUMS", sums(bundle, [bundle / name for name in wanted]))
         built[version] = bundle
     return built
 
