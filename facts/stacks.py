@@ -9,6 +9,8 @@ from typing import Any
 
 from pyinfra.api.facts import FactBase
 
+from stackpin.engine.bundle import host_program, unpacked
+
 PROGRAM = "/usr/local/lib/stackpin/host.pyz"
 SETTINGS = "/etc/stackpin/{stack}/stack.json"
 
@@ -17,7 +19,8 @@ class StackState(FactBase[dict[str, Any]]):
     """The host program's `state` of `stack`; `{"installed": False}` on a host without it.
 
     An answer that cannot be read counts as not installed and carries the text in "unreadable":
-    the deploy that follows replaces the program, which is the remedy.
+    the deploy that follows replaces the program, which is the remedy. Where the same program lies
+    unpacked, as the engine leaves it, that one is asked: it starts in half the time.
     """
 
     @staticmethod
@@ -26,8 +29,9 @@ class StackState(FactBase[dict[str, Any]]):
 
     def command(self, stack: str) -> str:
         return (
-            f"if [ -f {PROGRAM} ] && command -v python3 >/dev/null; then"
-            f" python3 {PROGRAM} state {shlex.quote(stack)} 2>/dev/null </dev/null; fi; true"
+            f"p={unpacked(host_program()[1])}; cmp -s {PROGRAM} $p/zip || p={PROGRAM};"
+            " if [ -e $p ] && command -v python3 >/dev/null; then"
+            f" python3 -IS $p state {shlex.quote(stack)} 2>/dev/null </dev/null; fi; true"
         )
 
     def process(self, output: list[str]) -> dict[str, Any]:
@@ -56,7 +60,7 @@ class SlotPorts(FactBase[dict[str, int]]):
         program = 'import json, sys; print(json.dumps(json.load(open(sys.argv[1]))["ports"]))'
         return (
             f"if [ -f {path} ] && command -v python3 >/dev/null; then"
-            f" python3 -c {shlex.quote(program)} {path} 2>/dev/null </dev/null; fi; true"
+            f" python3 -IS -c {shlex.quote(program)} {path} 2>/dev/null </dev/null; fi; true"
         )
 
     def process(self, output: list[str]) -> dict[str, int]:

@@ -13,17 +13,31 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from stackpin import secrets
 from stackpin.config.envfile import render_env, unwritable
 
 MASK = "***"
 _QUOTERS = 2  # repr of a JSON text and the like: forms of forms
 
 
+SHORTEST = 8  # characters of a secret; a shorter one could not be kept out without holes
+_known: frozenset[str] = frozenset()
+
+
+def conceal(value: str) -> None:
+    """Keep a secret out of all that is redacted from now on."""
+    global _known  # noqa: PLW0603 - one process has one set of secrets
+    _known |= {value, value.strip("\r\n")}
+
+
+def forget() -> None:
+    """Forget every secret (for tests)."""
+    global _known  # noqa: PLW0603
+    _known = frozenset()
+
+
 def redact(text: str) -> str:
     """`text` with *** in place of every secret resolved so far, in any of its forms."""
-    values = secrets.known()
-    return _pattern(values).sub(MASK, text) if values else text
+    return _pattern(_known).sub(MASK, text) if _known else text
 
 
 def redact_value(value: Any) -> Any:  # noqa: ANN401 - any JSON value in, the same shape out
@@ -74,9 +88,9 @@ def _pattern(values: frozenset[str]) -> re.Pattern[str]:
 
 def _all_forms(value: str) -> set[str]:
     """Every form of a secret, and of each line of a multi-line one that is long enough."""
-    parts = {value} | {line for line in value.splitlines() if len(line) >= secrets.SHORTEST}
+    parts = {value} | {line for line in value.splitlines() if len(line) >= SHORTEST}
     forms = {form for part in parts for form in _forms(part)}
-    return {form for form in forms if len(form) >= secrets.SHORTEST}
+    return {form for form in forms if len(form) >= SHORTEST}
 
 
 def _forms(value: str) -> set[str]:

@@ -13,13 +13,13 @@ from pathlib import Path
 import pyrage  # type: ignore[import-untyped]
 from pydantic import SecretStr
 
+from stackpin import redact
 from stackpin.config.common import Resolve, StackSettings
 from stackpin.config.envfile import unwritable
 from stackpin.config.problems import ConfigProblems, Problem
 from stackpin.config.types import SecretRef
 
 LOG = logging.getLogger(__name__)
-SHORTEST = 8  # characters; a shorter value could not be kept out of output without holes in it
 LONGEST = 64 * 1024
 COMMAND_SECONDS = 120  # a password manager may ask its user something
 IDENTITY = "STACKPIN_AGE_IDENTITY"
@@ -76,6 +76,7 @@ def resolve(ref: SecretRef, *, multiline: bool = False) -> SecretStr:
     with _lock:  # two hosts prepared at once must not ask a password manager twice
         if ref not in _cache:
             _cache[ref] = _LOOKUP[ref.kind](ref.target)
+            redact.conceal(_cache[ref])
         value = _cache[ref]
     if not multiline:
         value = value.removesuffix("\n").removesuffix("\r")
@@ -83,16 +84,11 @@ def resolve(ref: SecretRef, *, multiline: bool = False) -> SecretStr:
     return SecretStr(value)
 
 
-def known() -> frozenset[str]:
-    """Every value resolved so far, for the redactor."""
-    with _lock:
-        return frozenset(_cache.values()) | frozenset(v.strip("\r\n") for v in _cache.values())
-
-
 def forget() -> None:
     """Empty the cache (for tests)."""
     with _lock:
         _cache.clear()
+        redact.forget()
 
 
 def _judge(value: str, multiline: bool) -> None:
@@ -111,10 +107,10 @@ def _judge(value: str, multiline: bool) -> None:
             "one that can be sent in an HTTP header unchanged",
             "Remove the blank.",
         )
-    if len(value) < SHORTEST:
+    if len(value) < redact.SHORTEST:
         raise SecretError(
             f"a value of {len(value)} characters",
-            f"at least {SHORTEST} characters",
+            f"at least {redact.SHORTEST} characters",
             "Make a longer secret, for example with: openssl rand -base64 32",
         )
 

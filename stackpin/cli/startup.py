@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import functools
 import gc
+import sys
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 __all__ = ["prepare_imports"]
@@ -17,6 +20,8 @@ def prepare_imports() -> None:
     # takes time and finds none.
     gc.set_threshold(ALLOCATIONS, 20, 20)
     _remember_entry_points()
+    # For a "Match exec" in the user's SSH configuration only; it brings asyncio and a YAML reader.
+    _put_off("invoke")
 
 
 @functools.cache  # once in a process
@@ -35,3 +40,18 @@ def _remember_entry_points() -> None:
         return everything().select(**wanted) if wanted else everything()
 
     metadata.entry_points = entry_points
+
+
+def _put_off(name: str) -> None:
+    """Have the module `name` imported when something of it is first used."""
+    if name not in sys.modules:
+        sys.modules[name] = _Later(name)
+
+
+class _Later(ModuleType):
+    def __getattr__(self, attribute: str) -> Any:  # noqa: ANN401 - whatever the module has
+        if attribute.startswith("__"):  # whoever looks at all modules does not use this one
+            raise AttributeError(attribute)
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return getattr(import_module(self.__name__), attribute)

@@ -10,9 +10,8 @@ from pydantic import Field, SecretStr
 from stackpin.config.checks import BaseCheck, Where
 from stackpin.config.hoststack import HostStack
 from stackpin.config.needs import Endpoint, Kernel, OnFailure, Recommended
-from stackpin.config.packages import PackageSpec
 from stackpin.config.sources import Source
-from stackpin.config.types import Listener, LocalPath, Model, Port, SecretRef
+from stackpin.config.types import Listener, LocalPath, Model, PackageSpec, Port, SecretRef
 
 INTERNAL = frozenset({"driver", "lock_token"})  # of Shared: set by the command, not by people
 Resolve = Callable[[SecretRef], SecretStr]

@@ -9,9 +9,8 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from stackpin.config.added_env import judge, require_no_password
 from stackpin.config.hoststack import Gate, require_time
-from stackpin.config.packages import PackageSpec
 from stackpin.config.problems import invalid
-from stackpin.config.types import LocalPath, Model, SecretRef
+from stackpin.config.types import LocalPath, Model, PackageSpec, SecretRef
 from stackpin.config.xingrin_types import DOCKER_HUB, MirrorUrl, Namespace, RegistryName
 
 __all__ = ["AddedFields", "RegistryFields", "RolloutFields"]

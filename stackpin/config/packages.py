@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
-from pydantic import AfterValidator
-
-from stackpin.config.problems import invalid
-
-__all__ = ["DNF", "PackageSpec", "Wanted", "wanted"]
+__all__ = ["DNF", "SPEC", "Wanted", "wanted"]
 
 DNF = {
     "docker.io": "moby-engine",
@@ -23,16 +19,7 @@ _NAME = r"[A-Za-z0-9][A-Za-z0-9+._-]*"
 _VERSION = r"[0-9A-Za-z][0-9A-Za-z.+~:^_-]*\*?"
 
 
-def _spec(value: str) -> str:
-    if not re.fullmatch(f"{_NAME}(={_VERSION})?", value):
-        raise invalid(
-            "a package such as restic, restic=0.18.0-1+b4 or restic=0.18*",
-            "Write the name, and after = the version, if it is pinned.",
-        )
-    return value
-
-
-PackageSpec = Annotated[str, AfterValidator(_spec)]
+SPEC = re.compile(f"{_NAME}(={_VERSION})?")
 """`name`, `name=version` or `name=prefix*`; the name is Debian's."""
 
 

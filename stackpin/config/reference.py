@@ -70,7 +70,7 @@ VALIDATED = {
     "_sql_name": "SQL name",
     "_endpoint": "host:port or URL",
     "_kernel": "kernel version",
-    "_spec": "package, as `restic=0.18*`",
+    "_package": "package, as `restic=0.18*`",
     "_node_name": "text",
 }
 COMMON = {  # told last

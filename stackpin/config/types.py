@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from stackpin.config.packages import SPEC
 from stackpin.config.problems import invalid
 
 TAG_MAX = 64  # a tag is part of paths, unit names and host journal lines
@@ -44,6 +45,18 @@ def release_tag(value: object) -> str:
     if not is_release_tag(value):
         raise invalid(expected, remedy)
     return value
+
+
+def _package(value: str) -> str:
+    if not SPEC.fullmatch(value):
+        raise invalid(
+            "a package such as restic, restic=0.18.0-1+b4 or restic=0.18*",
+            "Write the name, and after = the version, if it is pinned.",
+        )
+    return value
+
+
+PackageSpec = Annotated[str, AfterValidator(_package)]
 
 
 def is_release_tag(text: str) -> bool:

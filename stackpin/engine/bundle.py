@@ -10,10 +10,18 @@ from pathlib import Path
 
 import stackpin
 
-__all__ = ["host_program"]
+__all__ = ["host_program", "unpacked"]
 
 _MAIN = "import sys\nfrom stackpin.host.main import main\nsys.exit(main())\n"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip entry can have
+
+
+def unpacked(digest: str) -> str:
+    """Return the folder the program with this sha256 lies in, on a host, until it reboots.
+
+    Its modules, and the archive itself as `zip`.
+    """
+    return f"/run/stackpin/host-{digest[:12]}.pyz"
 
 
 @cache

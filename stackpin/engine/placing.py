@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from pyinfra.api.host import Host
 from pyinfra.api.inventory import Inventory
 
-from stackpin.config.stacks import STACKS, Stack
 from stackpin.engine.state import select_hosts
 from stackpin.errors import Refused
+
+if TYPE_CHECKING:
+    from stackpin.config.stacks import Stack
 
 __all__ = ["chosen", "parts_in", "witness_hosts"]
 
@@ -41,5 +44,7 @@ def chosen(
 
 def witness_hosts(inventory: Inventory, stack: Stack) -> list[Host]:
     """Return the hosts that tell whether parts of `stack` are healthy; none for most stacks."""
+    from stackpin.config.stacks import STACKS  # noqa: PLC0415 - the settings of all stacks
+
     groups = {STACKS[part.witness].group for part in stack.components() if part.witness is not None}
     return [host for host in inventory if groups & set(host.groups)]

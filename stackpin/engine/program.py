@@ -7,26 +7,22 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stackpin.engine import bundle
 from stackpin.engine.channel import Ran
 from stackpin.engine.gather.memory import Call
 from stackpin.engine.gather.script import Output
 from stackpin.engine.remote_errors import RemoteError, judge
 
-__all__ = ["MISSING", "answers", "asked", "document", "judged", "path_of", "start"]
+__all__ = ["MISSING", "answers", "asked", "document", "judged", "start"]
 
 MISSING = 90  # exit status where the host has not this build of the program
-
-
-def path_of(digest: str) -> str:
-    """Return the folder the program with this sha256 lies in, on a host, until it reboots."""
-    return f"/run/stackpin/host-{digest[:12]}.pyz"
 
 
 def start(digest: str, command: str, stack: str) -> str:
     """Return the shell text that runs `command` for `stack`; it ends with MISSING without it."""
     # One exec when the program is there. `exec` keeps the exit status its own. -IS: its own modules
     # and the standard library, whatever the environment says; it starts sooner, too.
-    path = path_of(digest)
+    path = bundle.unpacked(digest)
     return (
         f"[ -e {path} ] || exit {MISSING}; "
         f"exec python3 -IS {path} {shlex.quote(command)} {shlex.quote(stack)}"

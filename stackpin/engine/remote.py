@@ -257,18 +257,19 @@ class Remote:
         text = program.start(digest, command, stack)
         ran = self._run(text, stdin.encode(), timeout, on_line)
         if ran.status == program.MISSING:
-            self._upload(program.path_of(digest), body, digest)
+            self._upload(bundle.unpacked(digest), body, digest)
             ran = self._run(text, stdin.encode(), timeout, on_line)
         return ran
 
     def _upload(self, path: str, body: bytes, digest: str) -> None:
         # Unpacked, since Python keeps what it compiled beside a file, not in an archive: a third of
-        # each later call's time. In a folder beside, and renamed: no other run starts half of it.
+        # each later call's time; the archive itself says what the folder has. In a folder beside,
+        # and renamed: no other run starts half of it.
         text = (
             "umask 077; mkdir -p -m 0700 /run/stackpin && "
             f"t=$(mktemp -d {path}.XXXXXX) && cat >$t/zip && "
             f'echo "{digest}  $t/zip" | sha256sum -c --status && '
-            "python3 -m zipfile -e $t/zip $t && rm $t/zip && "
+            "python3 -m zipfile -e $t/zip $t && "
             f"{{ mv -T $t {path} 2>/dev/null || {{ rm -r $t; [ -e {path} ]; }}; }}"
         )
         ran = self._run(text, body, UPLOAD_TIMEOUT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import paramiko
 from gevent.pool import Pool
@@ -14,8 +14,6 @@ from pyinfra.api.host import Host
 from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State
 
-from stackpin.config.stacks import Stack
-from stackpin.config.stacks import stack as stack_of
 from stackpin.engine.connect import ConnectProblem, connect
 from stackpin.engine.gather.gathering import Gathering
 from stackpin.engine.gather.memory import Call
@@ -24,6 +22,9 @@ from stackpin.engine.remote import Ran, Remote, RemoteError
 from stackpin.engine.state import forget_inventory, load_inventory, new_state, select_hosts
 from stackpin.engine.waiting import queued, waited_for
 from stackpin.errors import Refused
+
+if TYPE_CHECKING:
+    from stackpin.config.stacks import Stack
 
 __all__ = ["Mapped", "Session", "open_session"]
 
@@ -242,6 +243,8 @@ def open_session(
     loaded = load_inventory(inventory, data)
     hosts = select_hosts(loaded, limit, inventory)
     if isinstance(stack, str):
+        from stackpin.config.stacks import stack as stack_of  # noqa: PLC0415 - all settings
+
         stack = stack_of(stack)
     if stack is not None:
         names = chosen(loaded, stack, limit, inventory)

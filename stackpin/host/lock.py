@@ -6,7 +6,7 @@ change of this one's matter. After a restart only the wall clock is left to judg
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from typing import Any
 
@@ -72,7 +72,7 @@ def acquire(stack: Stack, payload: Payload) -> Payload:
     """lock-acquire {owner, reason, ttl?, token?}: take the lease, or renew one's own."""
     with _alone(stack):
         lease = current(stack)
-        token = str(payload.get("token") or secrets.token_hex(16))
+        token = str(payload.get("token") or os.urandom(16).hex())
         if lease is not None and lease.get("token") != token:
             raise _held(stack, lease)
         return _write(stack, payload, token, older=lease)
@@ -109,7 +109,7 @@ def steal(stack: Stack, payload: Payload) -> Payload:
     """lock-steal {owner, reason, ttl?, token?}: take the lease whoever holds it; journaled."""
     with _alone(stack):
         old = current(stack)
-        token = str(payload.get("token") or secrets.token_hex(16))
+        token = str(payload.get("token") or os.urandom(16).hex())
         answer = _write(stack, payload, token, older=None)
         if old is not None and old.get("token") != token:
             journal.append(

@@ -8,8 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from stackpin.host.errors import HostError, failed, refused
 from stackpin.host.lock import require_token
@@ -21,8 +20,7 @@ __all__ = ["COMMANDS", "Command", "answer", "main", "perform"]
 Handler = Callable[[Stack, dict[str, Any]], dict[str, Any]]
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(NamedTuple):
     """Where a command lives.
 
     module: of stackpin.host, with the function in its COMMANDS. bare: works without stack.json.

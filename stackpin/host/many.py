@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from stackpin.host import main
@@ -28,6 +27,10 @@ def many(_stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
         if call.get("command") not in READING | LEASES:
             expected = ", ".join(sorted(READING | LEASES))
             raise refused(f"many: command {call.get('command')!r}; expected one of {expected}")
+    if len(calls) == 1:
+        return {"answers": [_one(calls[0])]}
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - brings logging
+
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
         return {"answers": list(pool.map(_one, calls))}
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from collections.abc import Iterable, Mapping
-from urllib.parse import quote, quote_plus
 
 MASK = "***"
 _SECRET_NAME = re.compile(
@@ -47,6 +45,9 @@ class Masker:
 
 
 def _forms(secret: str) -> set[str]:
+    import base64  # noqa: PLC0415 - both take long to load, for a command that masks nothing
+    from urllib.parse import quote, quote_plus  # noqa: PLC0415
+
     raw = secret.encode()
     plain = base64.b64encode(raw).decode()
     return {

@@ -11,9 +11,8 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from stackpin.host import disk, system
 from stackpin.host.errors import HostError, failed, refused
@@ -26,8 +25,7 @@ HOME = "/etc/nginx"
 TEXT_LIMIT = 4 * 1024 * 1024  # bytes; a larger file in /etc/nginx is no configuration
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(NamedTuple):
     """What should be under /etc/nginx: texts by path, link targets by path, links that go."""
 
     files: dict[str, str]

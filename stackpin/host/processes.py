@@ -6,10 +6,9 @@ import os
 import re
 import socket
 import struct
-from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = ["Listener", "Process", "listeners", "process", "resources", "unit_of"]
 
@@ -17,8 +16,7 @@ PROC = Path("/proc")
 _LISTEN, _UDP_BOUND = "0A", "07"
 
 
-@dataclass(frozen=True)
-class Listener:
+class Listener(NamedTuple):
     """One open port: proto tcp or udp, address as text, pid of the first process that holds it."""
 
     proto: str
@@ -34,11 +32,10 @@ class Listener:
 
     def as_json(self) -> dict[str, Any]:
         """Return {proto, address, port, pid, process}."""
-        return asdict(self)
+        return self._asdict()
 
 
-@dataclass(frozen=True)
-class Process:
+class Process(NamedTuple):
     """One process; started is ISO 8601 UTC, environment is empty when it may not be read."""
 
     pid: int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from stackpin.host.processes import Listener, Process
@@ -20,8 +19,7 @@ class Finding(NamedTuple):
     found: str
 
 
-@dataclass(frozen=True)
-class UnitState:
+class UnitState(NamedTuple):
     """What systemd says of a slot's unit; fragment_ok: its text is the release's and loaded."""
 
     name: str
@@ -36,11 +34,10 @@ class UnitState:
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields as JSON."""
-        return asdict(self)
+        return self._asdict()
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(NamedTuple):
     """One moment of a host: units and processes by slot."""
 
     stack: Stack

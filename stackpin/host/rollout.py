@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -45,7 +45,7 @@ def rollout(stack: Stack, payload: Payload) -> Payload:
     open_run = runs.load(stack)
     if not payload.get("force") and runs.ended(open_run) and is_live(stack, release):
         return {"changed": False, "release": release, "run": None}
-    run_id = str(payload.get("run") or f"self-{secrets.token_hex(6)}")
+    run_id = str(payload.get("run") or f"self-{os.urandom(6).hex()}")
     begun = stages.begin(
         stack,
         {

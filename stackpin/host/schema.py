@@ -8,7 +8,7 @@ database.
 from __future__ import annotations
 
 import contextlib
-import secrets
+import os
 from pathlib import Path
 from typing import Any
 
@@ -190,7 +190,7 @@ def _run(stack: Stack, release: str, database: Postgres, argv: list[str], name: 
     values = {**releases.environment(stack, release, None), "DB_NAME": name}
     passed = [word for key in sorted(values) for word in ("--env", key)]
     network = str((stack.postgres or {}).get("network") or "xingrin_network")
-    mark = f"stackpin-schema-{secrets.token_hex(4)}"
+    mark = f"stackpin-schema-{os.urandom(4).hex()}"
     words = ["run", "--rm", "--pull=never", f"--name={mark}", f"--entrypoint={argv[0]}"]
     words += ["--label", f"stackpin.stack={stack.name}", "--label", f"{ONE_OFF}=1"]
     if database.service is not None:

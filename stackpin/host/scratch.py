@@ -7,7 +7,7 @@ that was killed.
 from __future__ import annotations
 
 import contextlib
-import secrets
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def scratch(database: Postgres, source: Path | None = None) -> Iterator[str]:
     with mutex.flock(mutex.state_dir(database.stack) / "scratch.lock", timeout=MOVE):
         for left in database.databases(SCRATCH):
             database.drop(left)
-        name = SCRATCH + secrets.token_hex(6)
+        name = SCRATCH + os.urandom(6).hex()
         if source is not None:
             _require_room(database)
         try:

@@ -9,9 +9,10 @@ import functools
 import json
 import os
 import re
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from stackpin.host.errors import refused
 
@@ -19,6 +20,7 @@ __all__ = ["SLOTS", "GateSettings", "Stack", "host_root"]
 
 SLOTS = ("blue", "green")
 _TUPLES = ("checks", "pinned", "env_files", "members", "owned")
+_NONE: Mapping[str, Any] = MappingProxyType({})
 _NAME = re.compile(r"^[a-z][a-z0-9-]{0,30}$")
 
 
@@ -30,8 +32,7 @@ def host_root() -> Path:
 _path = functools.cache(Path)  # asked for with every path
 
 
-@dataclass(frozen=True)
-class GateSettings:
+class GateSettings(NamedTuple):
     """How long and how often a release must answer; times in seconds."""
 
     pass_score: float = 0.75
@@ -42,8 +43,7 @@ class GateSettings:
     timeout: float = 60.0
 
 
-@dataclass(frozen=True)
-class Stack:
+class Stack(NamedTuple):
     """Settings of one stack; times in seconds, paths as written in stack.json (no test root).
 
     Use the properties for paths to open: those carry the test root.
@@ -55,7 +55,7 @@ class Stack:
     user: str = "root"
     opt: str = ""
     data: str = ""
-    ports: dict[str, int] = field(default_factory=dict)
+    ports: Mapping[str, int] = _NONE
     database: str | None = None
     repo_root: str | None = None
     overlap: bool = True
@@ -66,18 +66,18 @@ class Stack:
     keep_releases: int = 5
     web_user: str = "www-data"
     pinned: tuple[str, ...] = ()
-    gate: GateSettings = field(default_factory=GateSettings)
+    gate: GateSettings = GateSettings()
     checks: tuple[dict[str, Any], ...] = ()
-    listeners: dict[str, Any] = field(default_factory=dict)
-    backup: dict[str, Any] = field(default_factory=dict)
-    static: dict[str, Any] = field(default_factory=dict)
+    listeners: Mapping[str, Any] = _NONE
+    backup: Mapping[str, Any] = _NONE
+    static: Mapping[str, Any] = _NONE
     env_files: tuple[str, ...] = ()
     heartbeat_seconds: float = 0.0
-    container: dict[str, Any] = field(default_factory=dict)
-    compose: dict[str, Any] = field(default_factory=dict)
-    postgres: dict[str, Any] = field(default_factory=dict)
-    redis: dict[str, Any] = field(default_factory=dict)
-    schema: dict[str, Any] = field(default_factory=dict)
+    container: Mapping[str, Any] = _NONE
+    compose: Mapping[str, Any] = _NONE
+    postgres: Mapping[str, Any] = _NONE
+    redis: Mapping[str, Any] = _NONE
+    schema: Mapping[str, Any] = _NONE
     members: tuple[str, ...] = ()
     owned: tuple[str, ...] = ()
     required: bool = True
@@ -106,10 +106,10 @@ class Stack:
     @classmethod
     def from_json(cls, name: str, data: dict[str, Any], *, installed: bool = True) -> Stack:
         """Build from the HostStack document; keys not known here are ignored."""
-        known = {f.name for f in fields(cls)} - {"name", "installed", "gate", *_TUPLES}
+        known = {*cls._fields} - {"name", "installed", "gate", *_TUPLES}
         values = {k: v for k, v in data.items() if k in known and v is not None}
-        gate_keys = {f.name for f in fields(GateSettings)}
-        gate = {k: v for k, v in (data.get("gate") or {}).items() if k in gate_keys}
+        given = data.get("gate") or {}
+        gate = {k: v for k, v in given.items() if k in GateSettings._fields}
         values.setdefault("opt", f"/opt/{name}")
         values.setdefault("data", f"/var/lib/{name}")
         return cls(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pwd
 import signal
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from stackpin.host.errors import failed
 
@@ -18,8 +17,7 @@ __all__ = ["Result", "run"]
 _PDEATHSIG = 1  # prctl: the signal a process gets when its parent dies
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """What a program answered."""
 
     code: int
@@ -99,6 +97,8 @@ def run(
 
 
 def _bound_to(parent: int) -> Callable[[], None]:
+    import ctypes  # noqa: PLC0415 - few commands need it
+
     prctl = ctypes.CDLL(None).prctl
 
     def bind() -> None:

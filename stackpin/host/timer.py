@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import sys
 import time
 from pathlib import Path
@@ -33,7 +33,7 @@ def arm(stack: Stack, run: dict[str, Any], seconds: float) -> dict[str, Any]:
     nothing new armed, when systemd will not.
     """
     older = runs.load_pending(stack)
-    token = secrets.token_hex(16)
+    token = os.urandom(16).hex()
     pending = {
         "token": token,
         "run": run["run"],

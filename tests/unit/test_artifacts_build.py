@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from stackpin import secrets
+from stackpin import redact
 from stackpin.artifacts import Cache, building, commits, resolve
 from stackpin.artifacts.commits import Repository
 from stackpin.config.sources import SOURCE, git
@@ -204,7 +204,7 @@ def test_a_submodule_of_somebody_elses_must_not_reach_for_our_files(kit, monkeyp
 
 
 def test_a_failing_build_says_how_and_leaves_nothing(kit, monkeypatch):
-    monkeypatch.setattr(secrets, "known", lambda: frozenset({"hunter2hunter2"}))
+    monkeypatch.setattr(redact, "_known", frozenset({"hunter2hunter2"}))
     with pytest.raises(Refused) as caught:
         kit.resolve("seq 100; echo hunter2hunter2 >&2; exit 7", "echo never")
     text = str(caught.value)

@@ -16,7 +16,7 @@ import pytest
 from test_cli_care import fleet, run
 from test_diagnosis import check, told
 
-from stackpin import secrets
+from stackpin import redact
 from stackpin.care import doctor
 from stackpin.errors import Refused
 from stackpin.rollout.checking import Checked
@@ -95,7 +95,7 @@ def test_hosts_out_of_reach_end_with_1(clinic: Any, hosts: Any) -> None:
 @pytest.fixture
 def planted(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Answers with a known secret in env and log, and one that only its name gives away."""
-    monkeypatch.setattr(secrets, "known", lambda: frozenset({TOKEN}))
+    monkeypatch.setattr(redact, "_known", frozenset({TOKEN}))
     answers = told(verify={"results": [check("health", ok=False)], "log": [f"sent {TOKEN}"]})
     answers["inspect"]["process"] = {
         "cmdline": ["crm", f"--key={TOKEN}"],

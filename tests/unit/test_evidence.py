@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stackpin import secrets
+from stackpin import redact
 from stackpin.evidence import record as record_module
 from stackpin.evidence.collect import HostEvidence, collect, describe_artifact, git_head
 from stackpin.evidence.listing import entries
@@ -100,7 +100,7 @@ def test_names_that_lead_elsewhere_are_refused(tmp_path: Path, bad: dict[str, ob
 
 def test_texts_are_redacted_at_every_depth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     token = 'to"ken\\$-of-16'
-    monkeypatch.setattr(secrets, "known", lambda: frozenset({token}))
+    monkeypatch.setattr(redact, "_known", frozenset({token}))
     documents = {
         "d.json": {token: [f"x {token}", {"deep": (token, 1, None, True)}], "p": Path(token)}
     }

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pyinfra.api.command import MaskString, QuoteString, StringCommand
 
-from stackpin import secrets
+from stackpin import redact
 from stackpin.engine.gather import memory as module
 from stackpin.engine.gather.fact_list import FactList, note, render
 from stackpin.engine.gather.jobs import Job, job, secret
@@ -122,7 +122,7 @@ def test_the_fact_list_names_facts_and_survives(cache: Path) -> None:
 def test_nothing_secret_is_written_down(monkeypatch: pytest.MonkeyPatch) -> None:
     from facts.files import Tree
 
-    monkeypatch.setattr(secrets, "known", lambda: frozenset({"hunter2hunter2"}))
+    monkeypatch.setattr(redact, "_known", frozenset({"hunter2hunter2"}))
     assert noted(Tree, paths=["/srv/hunter2hunter2"]) == {}
     assert noted(Tree, password="x") == {}
     assert noted(Tree, paths=[object()]) == {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -369,7 +368,7 @@ def test_a_release_says_itself_what_it_consists_of(stack: Stack, engine: Docker)
 
 
 def test_a_release_says_itself_which_database_is_its_own(stack: Stack, engine: Docker) -> None:
-    stack = replace(stack, postgres={"service": None, "host": "10.0.0.9", "name": "other"})
+    stack = stack._replace(postgres={"service": None, "host": "10.0.0.9", "name": "other"})
     own = {"x-stackpin": {"depend": ["postgres", "redis"]}}
     (stack.release_dir("one") / "compose.yml").write_text(json.dumps(own))
     (stack.release_dir("one") / "env").write_text('DB_HOST="postgres"\nDB_NAME="xingrin"\n')

@@ -12,9 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stackpin import redact as module
-from stackpin import secrets
 from stackpin.config.envfile import render_env, unwritable
-from stackpin.config.types import SecretRef
 
 CHARACTERS = "$&|/\"'`\\ #;=%{}!*?~<>()[]+-_.abcXYZ019\u00e9\u4e2d\U0001f600"
 TOKENS = st.text(alphabet=CHARACTERS, min_size=8, max_size=40).filter(
@@ -24,14 +22,14 @@ TOKENS = st.text(alphabet=CHARACTERS, min_size=8, max_size=40).filter(
 
 @pytest.fixture(autouse=True)
 def _fresh():
-    secrets.forget()
+    module.forget()
     yield
-    secrets.forget()
+    module.forget()
 
 
 def learn(token):
-    secrets.forget()
-    secrets._cache[SecretRef.of("env:T")] = token
+    module.forget()
+    module.conceal(token)
 
 
 def encodings(token):
@@ -87,8 +85,8 @@ def test_text_without_secrets_is_left_alone():
 
 
 def test_longer_secret_wins():
-    secrets._cache[SecretRef.of("env:A")] = "secret-one"
-    secrets._cache[SecretRef.of("env:B")] = "secret-one-and-more"
+    module.conceal("secret-one")
+    module.conceal("secret-one-and-more")
     assert module.redact("secret-one-and-more") == "***"
 
 

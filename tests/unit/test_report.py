@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_kit import documents, record
 
-from stackpin import secrets
+from stackpin import redact
 from stackpin.evidence.record import write
 from stackpin.evidence.verify import verify
 from stackpin.report.page import page
@@ -165,7 +165,7 @@ def test_secrets_are_out_before_they_are_escaped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = "<to&ken>'\"{{x}}"
-    monkeypatch.setattr(secrets, "known", lambda: frozenset({token}))
+    monkeypatch.setattr(redact, "_known", frozenset({token}))
     html = hostile(f"Authorization: {token}")
     assert "ken&gt;" not in html
     assert "Authorization: ***" in html

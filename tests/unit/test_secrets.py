@@ -11,6 +11,7 @@ from stackpin.config.crm import CrmSettings
 from stackpin.config.load import load
 from stackpin.config.problems import ConfigProblems
 from stackpin.config.types import SecretRef
+from stackpin.redact import MASK, redact
 
 TOKEN = "t0ken $&|/\"'` end"
 
@@ -37,7 +38,7 @@ def refused(text):
 def test_environment(monkeypatch):
     monkeypatch.setenv("CRM", TOKEN)
     assert value("env:CRM") == TOKEN
-    assert TOKEN in secrets.known()
+    assert redact(TOKEN) == MASK
     assert TOKEN not in repr(secrets.resolve(SecretRef.of("env:CRM")))
     assert "export NOPE=" in refused("env:NOPE").remedy
 

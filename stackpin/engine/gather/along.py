@@ -7,7 +7,6 @@ import binascii
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
 from typing import Any
 
 from pyinfra.api.command import MaskString, QuoteString, StringCommand
@@ -63,8 +62,7 @@ def trip(
     unknown = any(value for name, value in arguments.items() if name not in KNOWN)
     if not wanted or own is None or unknown or any(one.rights != own.rights for one in wanted):
         return None
-    seconds = ceil(len(wanted) / script.AT_ONCE) * script.SECONDS
-    left = int((arguments.get("_timeout") or UNLIMITED) - 2 * seconds)
+    left = int((arguments.get("_timeout") or UNLIMITED) - 2 * script.SECONDS)
     if left <= 0 or own.arguments["_shell_executable"] != "sh":
         return None
     written = script.write(wanted, lambda _rights: "sh")

@@ -20,9 +20,8 @@ __all__ = ["COMMAND", "Output", "Question", "Script", "lines", "write"]
 
 # gzip both ways: a script of thirty kilobytes would cost two more round trips than one of three.
 COMMAND = "gzip -dc | sh | gzip -1c"
-SECONDS = 30  # that one command may take before it is left to run alone
+SECONDS = 30  # that a lane may take; commands it did not get to end are left to run alone
 AT_ONCE = 4
-TIMED_OUT = 124  # what `timeout` ends with
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Script:
 
     body: bytes
     marker: str
-    groups: tuple[tuple[int, ...], ...]
+    groups: int
 
     def outputs(self, answer: bytes) -> dict[int, Output]:
         """Return the outputs by the number of their command; what is damaged or late is absent.
@@ -61,12 +60,12 @@ class Script:
         except zlib.error:
             return {}
         found: dict[int, Output] = {}
-        for number, group in enumerate(self.groups):
+        for number in range(self.groups):
             begin = data.find(_heading(self.marker, number).encode())
             if begin < 0:
                 continue
             data = data[begin:]
-            found.update(_group(data, len(group)))
+            found.update(_group(data))
         return found
 
 
@@ -90,7 +89,7 @@ def write(jobs: Sequence[Job | Question], prefix: Callable[[dict[str, Any]], str
             end,
         ]
     body = zlib.compress(("\n".join(text) + "\n").encode(), level=6, wbits=31)
-    return Script(body, marker, tuple(tuple(numbers) for numbers in by_rights.values()))
+    return Script(body, marker, len(by_rights))
 
 
 def _commands(
@@ -100,31 +99,33 @@ def _commands(
         'd=$(mktemp -d "${TMPDIR:-/tmp}/stackpin-XXXXXXXX") || exit',
         "trap 'rm -rf \"$d\"' EXIT",
         f't=; command -v timeout >/dev/null 2>&1 && t="timeout {SECONDS}"',
-        # The status comes last: what has one is complete.
-        f'r() {{ $t {shlex.quote(shell)} -c "$2" >"$d/$1.o" 2>"$d/$1.e"; echo "$?" >"$d/$1.r"; }}',
     ]
     # Questions take longest, each has a lane of its own; commands share theirs, in turn.
     questions = [[one] for one in jobs if isinstance(one[1], Question)]
     commands = [one for one in jobs if isinstance(one[1], Job)]
-    for lane in (*questions, *(commands[start::AT_ONCE] for start in range(AT_ONCE))):
-        if not lane:
-            continue
-        lines.append("{")
+    lanes = [*questions, *(commands[start::AT_ONCE] for start in range(AT_ONCE))]
+    for lane in filter(None, lanes):
+        end = f"{marker}.{index}.lane"
+        lines += [
+            f"$t sh -s \"$d\" <<'{end}' &",
+            # The status comes last: what has one is complete.
+            f'r() {{ {shlex.quote(shell)} -c "$3" >"$1/$2.o" 2>"$1/$2.e"; echo "$?" >"$1/$2.r"; }}',
+        ]
         for number, one in lane:
-            call = f"r {number} {shlex.quote(one.text)}"
+            call = f'r "$1" {number} {shlex.quote(one.text)}'
             if isinstance(one, Question):
                 # Not in a file nor in an argument list: a question may carry a secret.
-                end = f"{marker}.{index}.{number}"
-                lines += [f"{call} <<'{end}'", one.stdin, end]
+                last = f"{marker}.{index}.{number}"
+                lines += [f"{call} <<'{last}'", one.stdin, last]
             else:
                 lines.append(f"{call} </dev/null")
-        lines.append("} &")
+        lines.append(end)
     heading = _heading(marker, index).strip()
     return [
         *lines,
         "wait",
-        f'cd "$d" && echo {shlex.quote(heading)} && stat -c "%n %s" -- *.r *.o *.e'
-        " && cat -- *.r *.o *.e",
+        f'cd "$d" && set -- *.r *.o *.e && echo {shlex.quote(heading)} && echo $#'
+        ' && stat -c "%n %s" -- "$@" && cat -- "$@"',
     ]
 
 
@@ -132,12 +133,13 @@ def _heading(marker: str, index: int) -> str:
     return f"{marker}.{index} outputs\n"
 
 
-def _group(data: bytes, count: int) -> dict[int, Output]:
-    """Read the outputs of `count` commands after their heading; empty when a length is wrong."""
-    *head, rest = data.split(b"\n", 1 + 3 * count)
+def _group(data: bytes) -> dict[int, Output]:
+    """Read the outputs after their heading; empty when a length is wrong."""
     pieces: dict[tuple[int, str], bytes] = {}
     try:
-        for line in head[1:]:
+        _, count, rest = data.split(b"\n", 2)
+        *head, rest = rest.split(b"\n", int(count))
+        for line in head:
             name, size = line.decode().split(" ")
             number, kind = name.split(".")
             piece, rest = rest[: int(size)], rest[int(size) :]
@@ -153,8 +155,7 @@ def _group(data: bytes, count: int) -> dict[int, Output]:
             out, err = (lines(pieces[job, kind]) for kind in "oe")
         except (KeyError, ValueError):  # UnicodeDecodeError is a ValueError
             continue
-        if status != TIMED_OUT:
-            found[job] = Output(status, out, err)
+        found[job] = Output(status, out, err)
     return found
 
 

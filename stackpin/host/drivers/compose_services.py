@@ -30,7 +30,7 @@ ASK = 60.0
 MARK = "# stackpin"
 
 
-def settings(stack: Stack) -> dict[str, Any]:
+def settings(stack: Stack) -> Mapping[str, Any]:
     """Return the `compose` part of stack.json."""
     return stack.compose or {}
 
