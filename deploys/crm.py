@@ -49,7 +49,7 @@ files.tree(
     stack=STACK,
     entries=crm_content.entries(settings, resolve),
 )
-units.enabled(name="CRM: start at boot", unit=f"stackpin-boot@{STACK}.service")
+units.enabled(name="CRM: start at boot", units=[f"stackpin-boot@{STACK}.service"])
 repository.work_tree(
     name="CRM: publish repository",
     path=settings.repo_root,

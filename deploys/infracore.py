@@ -86,7 +86,7 @@ def deploy_files() -> None:
         digits=infracore_content.generated(settings),
     )
     if compose:
-        units.enabled(name="InfraCore: docker", unit="docker.service", running=True)
+        units.enabled(name="InfraCore: docker", units=["docker.service"], running=True)
         volumes.present(
             name="InfraCore: volume", volume=settings.volume, stack=FILES, path=settings.data_dir
         )
@@ -98,9 +98,9 @@ def deploy_files() -> None:
             key=infracore_edge.KEY,
             names=infracore_content.names(settings, host.data.get("ssh_hostname")),
         )
-    units.enabled(name="InfraCore: firewall at boot", unit=firewall.UNIT.format(stack=FILES))
+    units.enabled(name="InfraCore: firewall at boot", units=[firewall.UNIT.format(stack=FILES)])
     firewall.loaded(name="InfraCore: firewall", stack=FILES, text=infracore_edge.rules(settings))
-    units.enabled(name="InfraCore: files back at boot", unit=f"stackpin-boot@{FILES}.service")
+    units.enabled(name="InfraCore: files back at boot", units=[f"stackpin-boot@{FILES}.service"])
     nginx.site(
         name="InfraCore: nginx site",
         stack=FILES,
@@ -108,7 +108,7 @@ def deploy_files() -> None:
         links=site_links,
         ports=infracore_edge.ports(settings),
     )
-    units.enabled(name="InfraCore: nginx", unit="nginx.service", running=True)
+    units.enabled(name="InfraCore: nginx", units=["nginx.service"], running=True)
     releases.activate(name="InfraCore: files", stack=FILES, release=release, artifact=archive)
 
 
@@ -144,7 +144,7 @@ def deploy_service(part: str) -> None:
     body, sha256 = host_program()
     program.installed(name=f"{title}: host program", body=body, sha256=sha256)
     files.tree(name=f"{title}: files and directories", stack=part, entries=entries)
-    units.enabled(name=f"{title}: back at boot", unit=f"stackpin-boot@{part}.service")
+    units.enabled(name=f"{title}: back at boot", units=[f"stackpin-boot@{part}.service"])
     releases.activate(
         name=f"{title}: release",
         stack=part,

@@ -52,7 +52,7 @@ if settings.tls == "self-signed":
         key=portal_content.KEY,
         names=portal_content.names(settings, host.data.get("ssh_hostname")),
     )
-units.enabled(name="Portal: back at boot", unit=f"stackpin-boot@{STACK}.service")
+units.enabled(name="Portal: back at boot", units=[f"stackpin-boot@{STACK}.service"])
 nginx.site(
     name="Portal: nginx site",
     stack=STACK,
@@ -60,5 +60,5 @@ nginx.site(
     links=site_links,
     ports=[settings.http_port, settings.https_port],
 )
-units.enabled(name="Portal: nginx", unit="nginx.service", running=True)
+units.enabled(name="Portal: nginx", units=["nginx.service"], running=True)
 releases.activate(name="Portal: pages", stack=STACK, release=release, artifact=pages)

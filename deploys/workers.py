@@ -57,8 +57,8 @@ def deploy() -> None:
     body, sha256 = host_program()
     program.installed(name="Node: host program", body=body, sha256=sha256)
     files.tree(name="Node: files and directories", stack=STACK, entries=entries)
-    units.enabled(name="Node: docker", unit="docker.service", running=True)
-    units.enabled(name="Node: back at boot", unit=f"stackpin-boot@{STACK}.service")
+    units.enabled(name="Node: docker", units=["docker.service"], running=True)
+    units.enabled(name="Node: back at boot", units=[f"stackpin-boot@{STACK}.service"])
     registration.registered(
         name="Node: registration",
         server_url=settings.server_url,

@@ -69,12 +69,12 @@ def deploy() -> None:
         names=[settings.public_host],
         container=(STACK, "nginx"),
     )
-    units.enabled(name="XingRin: firewall at boot", unit=firewall.UNIT.format(stack=STACK))
+    units.enabled(name="XingRin: firewall at boot", units=[firewall.UNIT.format(stack=STACK)])
     firewall.loaded(
         name="XingRin: firewall", stack=STACK, text=xingrin_content.rules(settings, nodes)
     )
-    units.enabled(name="XingRin: docker", unit="docker.service", running=True)
-    units.enabled(name="XingRin: back at boot", unit=f"stackpin-boot@{STACK}.service")
+    units.enabled(name="XingRin: docker", units=["docker.service"], running=True)
+    units.enabled(name="XingRin: back at boot", units=[f"stackpin-boot@{STACK}.service"])
     releases.activate(name="XingRin: release", stack=STACK, release=release)
 
 

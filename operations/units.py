@@ -12,21 +12,26 @@ from operations.program import Commands
 
 
 @operation()
-def enabled(unit: str, running: bool = False) -> Commands:
-    """Enable `unit`; with `running`, start it too. A running unit is never restarted."""
-    found = host.get_fact(Units, names=[unit]).get(unit, ABSENT)
-    steps: list[list[str]] = []
-    if found.stale:
-        note(Change("unit", unit, "changed on disk", "read by systemd"))
-        steps.append(["systemctl", "daemon-reload"])
-    if found.enabled != "enabled":
-        note(Change("unit", unit, found.enabled or "not enabled", "enabled"))
-        steps.append(["systemctl", "enable", unit])
-    if running and found.active not in ("active", "activating", "reloading"):
-        note(Change("service", unit, found.active, "running"))
-        steps.append(["systemctl", "start", unit])
-    if not steps:
-        host.noop(f"{unit} is enabled{' and running' if running else ''}")
-        return
-    for step in steps:
-        yield StringCommand(*(QuoteString(word) for word in step))
+def enabled(units: list[str], running: bool = False) -> Commands:
+    """Enable `units`; with `running`, start them too. A running unit is never restarted."""
+    found = host.get_fact(Units, names=units)
+    stale, disabled, stopped = [], [], []
+    for name in units:
+        unit = found.get(name, ABSENT)
+        if unit.stale:
+            note(Change("unit", name, "changed on disk", "read by systemd"))
+            stale.append(name)
+        if unit.enabled != "enabled":
+            note(Change("unit", name, unit.enabled or "not enabled", "enabled"))
+            disabled.append(name)
+        if running and unit.active not in ("active", "activating", "reloading"):
+            note(Change("service", name, unit.active, "running"))
+            stopped.append(name)
+    if stale:
+        yield StringCommand("systemctl daemon-reload")
+    for verb, names in (("enable", disabled), ("start", stopped)):
+        if names:
+            yield StringCommand("systemctl", verb, *map(QuoteString, names))
+    if not stale and not disabled and not stopped:
+        verb = "are" if len(units) > 1 else "is"
+        host.noop(f"{', '.join(units)} {verb} enabled{' and running' if running else ''}")

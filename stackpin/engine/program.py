@@ -35,14 +35,15 @@ def asked(calls: Sequence[Call]) -> str:
     return json.dumps({"calls": asked})
 
 
-def answers(output: Output | None, calls: Sequence[Call]) -> list[dict[str, Any]]:
-    """Return what `many` answered to `calls`; nothing where it did not."""
+def answers(output: Output | None, calls: Sequence[Call]) -> dict[str, Any]:
+    """Return what `many` answered to `calls`; without any `answers` where it did not."""
     try:
         document = json.loads("\n".join(output.stdout)) if output is not None else {}
     except ValueError:
-        return []
+        document = {}
     answers = document.get("answers") or []
-    return answers if len(answers) == len(calls) else []
+    whole = answers and len(answers) == len(calls)
+    return document if whole else {"answers": []}
 
 
 def document(host: str, command: str, ran: Ran) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from pyinfra.connectors.util import make_unix_command_for_host
 
 from stackpin.engine import bundle, program
 from stackpin.engine.channel import Ran, converse
-from stackpin.engine.gather import jobs, script
+from stackpin.engine.gather import jobs, script, shared
 from stackpin.engine.gather.jobs import Job
 from stackpin.engine.gather.memory import Call, Memory
 from stackpin.engine.remote_errors import (
@@ -119,14 +119,20 @@ class Remote:
         with self.memory.changing():
             return self._run(text, stdin, timeout, on_line, on_stdout)
 
-    def gather(self, wanted: Sequence[Job], calls: Sequence[Call] = ()) -> None:
+    def gather(
+        self, wanted: Sequence[Job], calls: Sequence[Call] = (), *, placed: bool = False
+    ) -> None:
         """Put facts' commands and questions to the host in one exec, and remember what came.
 
         What did not come, or not whole, is not remembered: asked alone, it says why. Raises
-        RemoteLost without any answer.
+        RemoteLost without any answer. A host without the program gets it, unless it was just
+        `placed` there, and is asked once more what only the program tells.
         """
-        asked: list[Job | script.Question] = list(wanted)
         mine = self._job("")
+        calls = calls if mine is not None else ()
+        twice = shared.told_by(wanted, calls, mine)
+        wanted = [job for job in wanted if job not in twice]
+        asked: list[Job | script.Question] = list(wanted)
         if calls and mine is not None:
             start = program.start(bundle.host_program()[1], "many", calls[0][1])
             asked.append(script.Question(start, program.asked(calls), mine.rights))
@@ -137,8 +143,16 @@ class Remote:
         ran = self._execute(script.COMMAND, written.body, GATHER_TIMEOUT)
         outputs = written.outputs(ran.stdout)
         found = {job: outputs[number] for number, job in enumerate(wanted) if number in outputs}
-        told = program.answers(outputs.get(len(wanted)), calls)
-        self.memory.keep(generation, found, zip(calls, told, strict=False))
+        answer = outputs.get(len(wanted))
+        told = program.answers(answer, calls)
+        found |= shared.outputs(twice, told)
+        self.memory.keep(generation, found, zip(calls, told["answers"], strict=False))
+        left = [job for job in twice if job not in found]
+        if answer is not None and answer.status == program.MISSING and not placed:
+            self._upload()
+            self.gather(left, calls, placed=True)
+        elif left:
+            self.gather(left)
 
     def fact(self, cls: type[FactBase[T]], **kwargs: Any) -> T:  # noqa: ANN401 - the fact's own
         """Return a fact of this host, from memory where it is known. RemoteError when it fails."""
@@ -253,15 +267,16 @@ class Remote:
         timeout: float,
         on_line: Callable[[str], None] | None = None,
     ) -> Ran:
-        body, digest = bundle.host_program()
-        text = program.start(digest, command, stack)
+        text = program.start(bundle.host_program()[1], command, stack)
         ran = self._run(text, stdin.encode(), timeout, on_line)
         if ran.status == program.MISSING:
-            self._upload(bundle.unpacked(digest), body, digest)
+            self._upload()
             ran = self._run(text, stdin.encode(), timeout, on_line)
         return ran
 
-    def _upload(self, path: str, body: bytes, digest: str) -> None:
+    def _upload(self) -> None:
+        body, digest = bundle.host_program()
+        path = bundle.unpacked(digest)
         # Unpacked, since Python keeps what it compiled beside a file, not in an archive: a third of
         # each later call's time; the archive itself says what the folder has. In a folder beside,
         # and renamed: no other run starts half of it.

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 from stackpin.host import main
 from stackpin.host.errors import refused
 from stackpin.host.questions import LEASES, READING
-from stackpin.host.stack import Stack
+from stackpin.host.stack import Stack, host_root
 
 __all__ = ["COMMANDS", "many"]
 
 AT_ONCE = 8
+PROGRAM = "usr/local/lib/stackpin/host.pyz"
 
 
 def many(_stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
     """Answer several commands at once: many {calls: [{command, stack, payload?}]}.
 
-    -> {answers: [{ok: true, ...} or {ok: false, error: {kind, message, detail}}]}, in the order of
-    the calls; one that fails leaves the others alone. Only for commands that change nothing,
+    -> {answers: [{ok: true, ...} or {ok: false, error: {kind, message, detail}}], installed}, in
+    the order of the calls; one that fails leaves the others alone. installed: whether the program
+    in its lasting place is this one: same, other, or none. Only for commands that change nothing,
     and for the leases of a host's parts, which come and go together: any other change wants its
     own answer.
     """
@@ -27,12 +31,29 @@ def many(_stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
         if call.get("command") not in READING | LEASES:
             expected = ", ".join(sorted(READING | LEASES))
             raise refused(f"many: command {call.get('command')!r}; expected one of {expected}")
+    return {"answers": _answers(calls), "installed": _installed()}
+
+
+def _answers(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if len(calls) == 1:
-        return {"answers": [_one(calls[0])]}
+        return [_one(calls[0])]
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - brings logging
 
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        return {"answers": list(pool.map(_one, calls))}
+        return list(pool.map(_one, calls))
+
+
+def _installed() -> str:
+    mine = Path(sys.path[0])  # an archive, or the folder it was unpacked to
+    try:
+        there = (host_root() / PROGRAM).read_bytes()
+    except FileNotFoundError:
+        return "none"
+    try:
+        same = (mine / "zip" if mine.is_dir() else mine).read_bytes() == there
+    except OSError:
+        same = False
+    return "same" if same else "other"
 
 
 def _one(call: dict[str, Any]) -> dict[str, Any]:

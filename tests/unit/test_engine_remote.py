@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import subprocess
+import zlib
 from typing import Any
 
 import pytest
 
+from facts.stacks import StackState
 from stackpin.engine import remote as module
+from stackpin.engine.gather.jobs import Job
 from stackpin.engine.gather.memory import Memory
+from stackpin.engine.gather.script import Output
 from stackpin.engine.remote import (
     Ran,
     Remote,
@@ -122,3 +129,67 @@ def test_several_questions_may_fail_one_by_one() -> None:
     assert first["n"] == 1
     assert isinstance(second, RemoteError)
     assert str(second) == "h: x"
+
+
+class Gathered(Scripted):
+    """A Remote whose gathering execs are answered by a function of the question's calls."""
+
+    def __init__(self, *documents: dict[str, Any] | int) -> None:
+        super().__init__(Ran(0, b"", ""))  # for an upload
+        self.documents = list(documents)
+        self.scripts: list[str] = []
+
+    def _prefix(self, rights: dict[str, Any]) -> str:
+        return "sh"
+
+    def _execute(self, command: str, stdin: bytes, *_: Any) -> Ran:
+        text = zlib.decompress(stdin, wbits=31).decode()
+        self.scripts.append(text)
+        # What the host would run instead of the program, then the script itself.
+        told = self.documents.pop(0) if self.documents else {}
+        instead = f"exit {told}" if isinstance(told, int) else f"printf %s '{json.dumps(told)}'"
+        text = re.sub(r"'\[ -e .*? many crm'", lambda _: shlex.quote(instead), text)
+        done = subprocess.run(["sh"], input=text.encode(), capture_output=True, check=True)
+        return Ran(0, zlib.compress(done.stdout, wbits=31), "")
+
+
+STATED = Job(StackState().command(stack="crm"), (("_shell_executable", "sh"),))
+OTHER = Job("echo other", (("_shell_executable", "sh"),))
+QUESTION = [("state", "crm", {})]
+ANSWER = {"ok": True, "installed": True, "journal": ["it\u2019s"]}
+
+
+@pytest.mark.parametrize(("installed", "lines"), [("same", [json.dumps(ANSWER)]), ("none", [])])
+def test_the_fact_of_a_state_is_told_by_the_question(installed: str, lines: list[str]) -> None:
+    remote = Gathered({"answers": [ANSWER], "installed": installed})
+    remote.gather([STATED, OTHER], QUESTION)
+    assert len(remote.scripts) == 1
+    assert remote.memory.output(STATED) == Output(0, tuple(lines), ())
+    assert remote.memory.output(OTHER) == Output(0, ("other",), ())
+    assert remote.memory.answer(("state", "crm", {})) == ANSWER
+
+
+@pytest.mark.parametrize("told", [{"answers": [ANSWER], "installed": "other"}, {}, 1])
+def test_another_program_installed_is_asked_itself(told: dict[str, Any] | int) -> None:
+    remote = Gathered(told)
+    remote.gather([STATED, OTHER], QUESTION)
+    assert len(remote.scripts) == 2
+    assert "echo other" not in remote.scripts[1]
+    output = remote.memory.output(STATED)
+    assert output is not None and output.stdout == ()  # no program on this machine
+
+
+def test_a_host_without_the_program_gets_it_and_is_asked_again() -> None:
+    remote = Gathered(90, {"answers": [ANSWER], "installed": "none"})
+    remote.gather([STATED, OTHER], QUESTION)
+    assert [stdin for _, stdin in remote.asked] == [b"program"]
+    assert ["echo other" in script for script in remote.scripts] == [True, False]
+    assert remote.memory.answer(("state", "crm", {})) == ANSWER
+    assert remote.memory.output(STATED) == Output(0, (), ())
+
+
+def test_a_program_that_does_not_stay_is_placed_once() -> None:
+    remote = Gathered(90, 90)
+    remote.gather([STATED], QUESTION)
+    assert len(remote.asked) == 1
+    assert remote.memory.answer(("state", "crm", {})) is None

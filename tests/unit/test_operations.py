@@ -251,12 +251,21 @@ def test_an_account_of_something_else_is_never_taken_over(found, accepted):
 
 def test_units():
     on = Unit("loaded", "active", "enabled", stale=False, main_pid=7)
-    assert run(units.enabled, {Units: {"n": on}}, unit="n", running=True)[0] == []
-    commands, _, _ = run(units.enabled, {}, unit="n", running=True)
+    assert run(units.enabled, {Units: {"n": on}}, units=["n"], running=True)[0] == []
+    commands, _, _ = run(units.enabled, {}, units=["n"], running=True)
     assert [str(c) for c in commands] == ["systemctl enable n", "systemctl start n"]
     stale = Unit("loaded", "active", "enabled", stale=True, main_pid=7)
-    commands, _, _ = run(units.enabled, {Units: {"n": stale}}, unit="n", running=True)
+    commands, _, _ = run(units.enabled, {Units: {"n": stale}}, units=["n"], running=True)
     assert [str(c) for c in commands] == ["systemctl daemon-reload"]
+    off = Unit("loaded", "inactive", "disabled", stale=True, main_pid=0)
+    held = {Units: {"a": off, "b": on, "c": stale}}
+    commands, changes, _ = run(units.enabled, held, units=["a", "b", "c", "d"], running=True)
+    assert [str(c) for c in commands] == [
+        "systemctl daemon-reload",
+        "systemctl enable a d",
+        "systemctl start a d",
+    ]
+    assert {change.subject for change in changes} == {"a", "c", "d"}
 
 
 def test_program_is_sent_once():

@@ -45,8 +45,7 @@ pyinfra_files.put(
     user="root",
     group="root",
 )
-for file in STATE.units:
-    units.enabled(name=file.source, unit=file.source, running=True)
+units.enabled(name="Units", units=[file.source for file in STATE.units], running=True)
 nginx.site(
     name="Site",
     stack=STACK,

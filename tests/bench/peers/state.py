@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import random
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 
 __all__ = ["STATE", "File", "Link", "State", "lay_out", "rendered", "values"]
 
@@ -216,8 +217,13 @@ def values(edition: int) -> dict[str, str]:
 
 def rendered(file: File, edition: int) -> str:
     """Return the text of a file as it is to be on a host."""
+    return _template(file.text).render(values(edition))
+
+
+@functools.cache  # as templates loaded from a folder are
+def _template(text: str) -> Template:
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)  # noqa: S701
-    return environment.from_string(file.text).render(values(edition))
+    return environment.from_string(text)
 
 
 def lay_out(folder: Path) -> str:
