@@ -64,8 +64,7 @@ def activate(
         altered = bool(state.get("live_modified"))
         if altered:
             note(Change("file", f"{stack} release {live}", "altered on the host", "as released"))
-            yield from _upload(stack, release, artifact)
-            yield _receive(stack, release)
+            yield from _brought(stack, release, artifact)
         # What runs is not what was released: another image, other variables, other flags.
         changed = [str(name) for name in state.get("live_changed") or []]
         if changed:
@@ -82,9 +81,10 @@ def activate(
             yield call("service", stack, {"action": "start"})
         return
     note(Change("release", stack, live, release.id))
-    if not _complete(state, release.id):
-        yield from _upload(stack, release, artifact)
-    yield _receive(stack, release)
+    if _complete(state, release.id):
+        yield _receive(stack, release)
+    else:
+        yield from _brought(stack, release, artifact)
     if not operator:
         yield _rollout(stack, release)
 
@@ -111,15 +111,18 @@ def _complete(state: Mapping[str, Any], release_id: str) -> bool:
     return any(r.get("id") == release_id and r.get("complete") for r in known)
 
 
-def _upload(
+def _brought(
     stack: str, release: Release, artifact: Path | bytes | None
 ) -> Generator[PyinfraCommand, None, None]:
+    """Send what the host lacks, and have it take the release in."""
     if artifact is None:
+        yield _receive(stack, release)
         return
     sha256 = release.artifact_sha256
     directory = f"/var/lib/stackpin/{stack}/incoming"
     arrived = f"{directory}/{sha256}"
     node = host.get_fact(Tree, paths=[arrived]).get(arrived)
     if node and node.sha256 == sha256:
+        yield _receive(stack, release)
         return
-    yield from sent(artifact, sha256, directory)
+    yield from sent(artifact, sha256, directory, _receive(stack, release))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
 
 from pyinfra.api.command import FileUploadCommand, PyinfraCommand, StringCommand
@@ -11,16 +12,32 @@ from pyinfra.context import host
 
 from operations.packing import packed
 
-__all__ = ["sent"]
+__all__ = ["FileThenText", "sent"]
+
+
+@dataclass(frozen=True)
+class FileThenText:
+    """The standard input of one command: all of a file, or of given bytes, and a text behind it."""
+
+    source: Path | io.BytesIO
+    text: str
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        if isinstance(self.source, Path):
+            return self.source.stat().st_size
+        return self.source.getbuffer().nbytes
 
 
 def sent(
-    artifact: Path | bytes, sha256: str, directory: str
+    artifact: Path | bytes, sha256: str, directory: str, then: StringCommand
 ) -> Generator[PyinfraCommand, None, None]:
     """Put `artifact` into `directory` on the host, under the name `sha256`, which it must have.
 
-    One command where the connector takes a file as standard input (Stackpin's own does), three
-    with stock pyinfra. A cut connection leaves only a .part, which counts for nothing.
+    `then` runs when it is there. One command where the connector takes a file as standard input
+    (Stackpin's own does), four with stock pyinfra. A cut connection leaves only a .part, which
+    counts for nothing.
     """
     arrived, part = f"{directory}/{sha256}", f"{directory}/.{sha256}.part"
     smaller = packed(artifact, sha256)
@@ -36,9 +53,12 @@ def sent(
         f" || {{ echo 'the upload of {sha256[:12]} arrived damaged; run again' >&2; exit 1; }}"
     )
     if getattr(host.connector, "takes_files", False):
-        reading = "gzip -dc" if smaller else "cat"
-        text = f"{making} && {{ {reading} >{part} && {checking}; }}"
-        yield StringCommand(text, _stdin=source)  # type: ignore[arg-type] # it takes files
+        given = FileThenText(source, str(then.connector_arguments["_stdin"]))
+        # dd: it reads no byte too many, and leaves the rest to what comes after.
+        reading = f"dd bs=64K iflag=fullblock,count_bytes count={given.size} status=none"
+        unpacking = " | gzip -dc" if smaller else ""
+        text = f"{making} && {{ {reading}{unpacking} >{part} && {checking}; }} &&"
+        yield StringCommand(text, *then.bits, _stdin=given)  # type: ignore[arg-type] # it takes files
         return
     yield StringCommand(making)
     yield FileUploadCommand(
@@ -46,3 +66,4 @@ def sent(
     )
     unpacking = f"gzip -dc {part}.gz >{part} && rm -f {part}.gz && " if smaller else ""
     yield StringCommand(unpacking + checking)
+    yield then

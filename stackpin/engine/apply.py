@@ -12,6 +12,9 @@ from stackpin.engine.session import Session
 __all__ = ["Applied", "apply"]
 
 
+FRESH = 10.0  # seconds that what was read of a host, under the lease, is taken for what is so
+
+
 @dataclass(frozen=True)
 class Applied:
     """What an apply did on one host: `changed` operation names, and `failure` (None: none)."""
@@ -35,8 +38,8 @@ def apply(
     `fail_percent` of the hosts failing stops the others, whose failure then names them.
     """
     for host in hosts:
-        # Between the plan and this lie an approval and other hosts' changes: look again.
-        session.gathering.memories[host].forget()
+        # Between the plan and this may lie an approval and other hosts' changes: look again.
+        session.gathering.memories[host].expire(FRESH)
     with prepared(session, hosts, {part: files}, data, fail_percent=fail_percent) as run:
         results = execute(run)
     failed = {result.host: result for result in reversed(results) if result.status == "failed"}

@@ -29,14 +29,16 @@ def converse(
     stdin: bytes | IO[bytes],
     on_line: Callable[[str], None] | None = None,
     on_stdout: Callable[[bytes], None] | None = None,
+    *,
+    rest: bytes = b"",
 ) -> Ran:
     """Run `command` in the open `channel` and return what it did; EOFError without a status.
 
-    `stdin` is its whole input, or a file that is read as it is sent. `on_line` gets each line of
-    stderr as it comes, `on_stdout` each block of stdout (which then is not collected).
+    `stdin` is its input, or a file that is read as it is sent; `rest` follows it. `on_line` gets
+    each line of stderr as it comes, `on_stdout` each block of stdout (which then is not collected).
     """
     channel.exec_command(command)
-    writer = gevent.spawn(_write, channel, stdin)
+    writer = gevent.spawn(_write, channel, stdin, rest)
     reader = gevent.spawn(_read_lines, channel, on_line)
     try:
         stdout = bytearray()
@@ -55,13 +57,14 @@ def converse(
         gevent.killall([writer, reader], block=False)
 
 
-def _write(channel: paramiko.Channel, data: bytes | IO[bytes]) -> None:
+def _write(channel: paramiko.Channel, data: bytes | IO[bytes], rest: bytes) -> None:
     try:
         if isinstance(data, bytes):
             channel.sendall(data)
         else:
             while block := data.read(BLOCK):
                 channel.sendall(block)
+        channel.sendall(rest)
         channel.shutdown_write()
     except OSError:
         # The program ended without reading its input; its status says why.

@@ -13,9 +13,10 @@ from stackpin.engine.gather.memory import Call
 from stackpin.engine.gather.script import Output
 from stackpin.engine.remote_errors import RemoteError, judge
 
-__all__ = ["MISSING", "answers", "asked", "document", "judged", "start"]
+__all__ = ["MISSING", "NOT_PLACED", "answers", "asked", "document", "judged", "placing", "start"]
 
 MISSING = 90  # exit status where the host has not this build of the program
+NOT_PLACED = 91  # exit status where it could not be put there
 
 
 def start(digest: str, command: str, stack: str) -> str:
@@ -26,6 +27,26 @@ def start(digest: str, command: str, stack: str) -> str:
     return (
         f"[ -e {path} ] || exit {MISSING}; "
         f"exec python3 -IS {path} {shlex.quote(command)} {shlex.quote(stack)}"
+    )
+
+
+def placing(digest: str, size: int) -> str:
+    """Return the shell text that puts the program in its folder; it ends with NOT_PLACED if not.
+
+    The program is the first `size` bytes of standard input; what follows them is not touched.
+    """
+    path = bundle.unpacked(digest)
+    # Unpacked, since Python keeps what it compiled beside a file, not in an archive: a third of
+    # each later call's time; the archive itself says what the folder has. In a folder beside, and
+    # renamed: no other run starts half of it. dd: it reads no byte too many.
+    return (
+        f"{{ (umask 077; mkdir -p -m 0700 {path.rpartition('/')[0]} && "
+        f"t=$(mktemp -d {path}.XXXXXX) && dd bs=64K iflag=fullblock,count_bytes count={size} "
+        "of=$t/zip status=none && "
+        f'echo "{digest}  $t/zip" | sha256sum -c --status && '
+        "python3 -m zipfile -e $t/zip $t </dev/null && "
+        f"{{ mv -T $t {path} 2>/dev/null || {{ rm -r $t; [ -e {path} ]; }}; }}) "
+        f"|| exit {NOT_PLACED}; }}"
     )
 
 

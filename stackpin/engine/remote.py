@@ -149,7 +149,7 @@ class Remote:
         self.memory.keep(generation, found, zip(calls, told["answers"], strict=False))
         left = [job for job in twice if job not in found]
         if answer is not None and answer.status == program.MISSING and not placed:
-            self._upload()
+            self._place()
             self.gather(left, calls, placed=True)
         elif left:
             self.gather(left)
@@ -246,10 +246,13 @@ class Remote:
         """Forget what is known of the host, unless `commands` leave that as it is."""
         return nullcontext() if HARMLESS.issuperset(commands) else self.memory.changing()
 
-    def many(self, calls: Sequence[Call], *, timeout: float = 60.0) -> list[Any]:
+    def many(
+        self, calls: Sequence[Call], *, timeout: float = 60.0, keep: bool = False
+    ) -> list[Any]:
         """Put several questions in one exec; each answer, a document or a RemoteError, in order.
 
-        Only for commands that change nothing, and for leases. Raises RemoteError itself when the
+        Only for commands that change nothing, and for leases, which come before all questions.
+        What is answered to questions is remembered with `keep`. Raises RemoteError itself when the
         host did not answer at all.
         """
         answers: list[Any] = [self.memory.answer(call) for call in calls]
@@ -257,6 +260,10 @@ class Remote:
             with self._minding(*(command for command, _, _ in calls)):
                 ran = self._program("many", calls[0][1], program.asked(calls), timeout)
             answers = judge(self.name, program.document(self.name, "many", ran))["answers"]
+            if keep:
+                told = zip(calls, answers, strict=True)
+                questions = [one for one in told if one[0][0] in READING]
+                self.memory.keep(self.memory.generation, {}, questions)
         return [program.judged(self.name, answer) for answer in answers]
 
     def _program(
@@ -270,31 +277,28 @@ class Remote:
         text = program.start(bundle.host_program()[1], command, stack)
         ran = self._run(text, stdin.encode(), timeout, on_line)
         if ran.status == program.MISSING:
-            self._upload()
-            ran = self._run(text, stdin.encode(), timeout, on_line)
+            ran = self._place(text, stdin.encode(), timeout, on_line)
         return ran
 
-    def _upload(self) -> None:
+    def _place(
+        self,
+        then: str = ":",
+        stdin: bytes = b"",
+        timeout: float = 0.0,
+        on_line: Callable[[str], None] | None = None,
+    ) -> Ran:
+        """Put the program on the host and run the shell text `then`, which reads `stdin`."""
         body, digest = bundle.host_program()
-        path = bundle.unpacked(digest)
-        # Unpacked, since Python keeps what it compiled beside a file, not in an archive: a third of
-        # each later call's time; the archive itself says what the folder has. In a folder beside,
-        # and renamed: no other run starts half of it.
-        text = (
-            "umask 077; mkdir -p -m 0700 /run/stackpin && "
-            f"t=$(mktemp -d {path}.XXXXXX) && cat >$t/zip && "
-            f'echo "{digest}  $t/zip" | sha256sum -c --status && '
-            "python3 -m zipfile -e $t/zip $t && "
-            f"{{ mv -T $t {path} 2>/dev/null || {{ rm -r $t; [ -e {path} ]; }}; }}"
-        )
-        ran = self._run(text, body, UPLOAD_TIMEOUT)
-        if ran.status != 0:
+        text = f"{program.placing(digest, len(body))}; {then}"
+        ran = self._run(text, body + stdin, UPLOAD_TIMEOUT + timeout, on_line)
+        if ran.status == program.NOT_PLACED:
             raise RemoteError(
                 self.name,
-                f"cannot place Stackpin's program at {path}: {ran.stderr.strip()[-300:]}; "
-                "expected python3 there, and a user who is root or may use sudo (_sudo in the "
-                "inventory)",
+                f"cannot place Stackpin's program at {bundle.unpacked(digest)}: "
+                f"{ran.stderr.strip()[-300:]}; expected python3 there, and a user who is root or "
+                "may use sudo (_sudo in the inventory)",
             )
+        return ran
 
 
 def _short(text: str) -> str:

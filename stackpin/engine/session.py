@@ -115,9 +115,10 @@ class Session:
         calls: Sequence[Call],
         *,
         timeout: float = 60.0,
+        keep: bool = False,
     ) -> list[Any]:
         """Put several questions in one exec (see Remote.many)."""
-        return self.remote(host).many(calls, timeout=timeout)
+        return self.remote(host).many(calls, timeout=timeout, keep=keep)
 
     def fact(self, host: str, cls: type[FactBase[T]], **kwargs: Any) -> T:  # noqa: ANN401 - the fact's own
         """Return a fact of `host` (see Remote.fact)."""

@@ -35,8 +35,16 @@ def many(_stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def _answers(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    if len(calls) == 1:
-        return [_one(calls[0])]
+    # Leases first: what is asked beside them is as it is once they are taken.
+    found = {n: _one(call) for n, call in enumerate(calls) if call["command"] in LEASES}
+    questions = [n for n in range(len(calls)) if n not in found]
+    found.update(zip(questions, _at_once([calls[n] for n in questions]), strict=True))
+    return [found[n] for n in range(len(calls))]
+
+
+def _at_once(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    if len(calls) < 2:
+        return [_one(call) for call in calls]
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - brings logging
 
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:

@@ -65,7 +65,8 @@ def begin(stack: Stack, payload: Payload) -> Payload:
             "from_release": pointer.live_release(stack),
             "from_slot": None if first else live,
             "to_slot": to_slot,
-            "stage": "begun",
+            # Of files there is nothing to rehearse, start or gate.
+            "stage": "gated" if stack.is_static else "begun",
             "doing": None,
             "mode": mode,
             "command": payload.get("command") or "deploy",
@@ -136,13 +137,12 @@ def note(stack: Stack, run: Payload, event: str, **more: object) -> None:
 def rehearse(stack: Stack, payload: Payload) -> Payload:
     """Try the release on copies: rehearse {run} -> {skipped} or {ready, gate, rounds, seconds...}.
 
-    Skipped for static stacks and where run or stack say so. The live database is only ever
-    opened read-only.
+    Skipped where run or stack say so. The live database is only ever opened read-only.
     """
     with mutex(stack):
         run, done = runs.enter(stack, payload.get("run"), "rehearse")
     wanted = run["options"].get("rehearse")
-    skipped = stack.is_static or not (stack.rehearsal if wanted is None else wanted)
+    skipped = not (stack.rehearsal if wanted is None else wanted)
     if done:
         return {"already": True, "skipped": skipped}
     proof = (
@@ -169,10 +169,8 @@ def start(stack: Stack, payload: Payload) -> Payload:
     """
     with mutex(stack):
         run, done = runs.enter(stack, payload.get("run"), "start")
-        if done or stack.is_static:
-            if not done:
-                runs.save(stack, run, stage="started", doing=None)
-            return {"already": done, "slot": run["to_slot"]}
+        if done:
+            return {"already": True, "slot": run["to_slot"]}
     drv, slot = driver(stack), str(run["to_slot"])
     drv.pull(stack, run["release"])  # may take long, and nothing has changed yet
     with mutex(stack):
@@ -219,20 +217,18 @@ def gate(stack: Stack, payload: Payload) -> Payload:
         run, done = runs.enter(stack, payload.get("run"), "gate")
     if done:
         return {"already": True}
-    proof: Payload = {}
-    if not stack.is_static:
-        wanted = run["options"].get("min_healthy")
-        proof = wait_healthy(
-            new_target(stack, run),
-            "gate",
-            where={"slot"},
-            min_healthy=float(stack.gate.min_healthy if wanted is None else wanted),
-            timeout=stack.gate.timeout,
-            still=lambda: runs.require(stack, run, "gate"),
-        )
+    wanted = run["options"].get("min_healthy")
+    proof = wait_healthy(
+        new_target(stack, run),
+        "gate",
+        where={"slot"},
+        min_healthy=float(stack.gate.min_healthy if wanted is None else wanted),
+        timeout=stack.gate.timeout,
+        still=lambda: runs.require(stack, run, "gate"),
+    )
     with mutex(stack):
         run = runs.require(stack, run, "gate")
-        note(stack, run, "gated", score=proof.get("gate", {}).get("score"))
+        note(stack, run, "gated", score=proof["gate"]["score"])
         runs.save(stack, run, stage="gated", doing=None)
     return proof
 

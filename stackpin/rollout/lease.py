@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import gevent
 
 from stackpin.config.stacks import STACKS
+from stackpin.engine.gather.memory import Call
 from stackpin.engine.remote import RemoteError, RemoteLost, RemoteRefused
 from stackpin.engine.session import Session
 from stackpin.errors import StackpinError
@@ -32,7 +33,8 @@ class Says(Protocol):
 class Lease:
     """Leases on every (host, stack part), under one token; made by `take`.
 
-    `parts` are those of every host, or by host; `ttl` in seconds.
+    `parts` are those of every host, or by host; `ttl` in seconds. With `looks` each part's state
+    is asked in the exec that takes its lease, and remembered.
     """
 
     def __init__(
@@ -42,7 +44,10 @@ class Lease:
         reason: str,
         ttl: float,
         token: str | None = None,
+        *,
+        looks: bool = False,
     ) -> None:
+        self._looks = looks
         self.token = token or secrets.token_hex(16)
         self._session = session
         self._parts = parts
@@ -145,9 +150,12 @@ class Lease:
             "reason": self._reason,
             "ttl": self._ttl,
         }
-        calls = [(command, part, payload) for part in parts]
-        answers = self._session.many(host, calls, timeout=CALL_TIMEOUT)
-        return list(zip(parts, answers, strict=True))
+        calls: list[Call] = [(command, part, payload) for part in parts]
+        looks = self._looks and command == "lock-acquire"
+        if looks:
+            calls += [("state", part, {}) for part in parts]
+        answers = self._session.many(host, calls, timeout=CALL_TIMEOUT, keep=looks)
+        return list(zip(parts, answers, strict=False))
 
     def _beat(self) -> None:
         while True:

@@ -45,7 +45,7 @@ def lock(run: Run) -> Run:
     ttl = min(
         float(part.shared.lock_ttl) for parts in run.settings.values() for part in parts.values()
     )
-    lease = Lease(run.session, run.places, reason, ttl, run.token)
+    lease = Lease(run.session, run.places, reason, ttl, run.token, looks=True)
     lease.take(run.session.hosts, request.wait_lock, run.progress)
     run.lease = lease
     run.session.map(lambda host: _recover(run, host)).all()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from facts.files import Tree
 from facts.nginx import DEFAULT_LINK, PackagedDefaultSite
+from facts.tls import Certificate
 from operations import nginx
 from operations.entries import File, Link
 from operations.files import unfit
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["refused_site"]
 
 TIMEOUT = 120.0
+CONFIGURATION = "/etc/nginx/nginx.conf"
 
 
 class Site(NamedTuple):
@@ -39,7 +41,7 @@ def refused_site(session: Session, host: str, part: str, settings: StackSettings
     """Return nginx's words against the site of `part` with the remedy, "" when it is accepted.
 
     None where that cannot be known: the part has no site, or before the first deploy nginx is not
-    there, or the certificate, for whose absence alone nginx would refuse the site.
+    there, or the certificate with its key, for whose absence alone nginx would refuse the site.
     """
     site = _site(part, settings, host)
     if site is None:
@@ -51,8 +53,13 @@ def refused_site(session: Session, host: str, part: str, settings: StackSettings
     present = session.fact(host, Tree, paths=[entry.path for entry in entries])
     if not gives_way and not unfit(entries, present):
         return ""  # nothing would be put there that nginx does not serve already
-    needed = ["/etc/nginx/nginx.conf", *site.certificate]
-    if len(session.fact(host, Tree, paths=needed)) < len(needed):
+    # In this order: the deploy asks for a certificate of its own making as well, nobody for nginx.
+    if site.certificate:
+        certificate, key = site.certificate
+        there = session.fact(host, Certificate, certificate=certificate, key=key)
+        if there is None or not there.matches_key:
+            return None
+    if not session.fact(host, Tree, paths=[CONFIGURATION]):
         return None
     wanted = nginx.payload(site.files, site.links, [DEFAULT_LINK] if gives_way else [])
     try:

@@ -18,8 +18,9 @@ from stackpin.rollout.verifying import verify_roll
 
 __all__ = ["batches", "parse_batches", "roll_out"]
 
-# Stages that hosts without a new release go through as well.
+# Stages that hosts without a new release go through as well, and those that files have none of.
 FOR_FILES = {"backup", "apply"}
+FOR_PROCESSES = {"rehearse", "start", "gate"}
 
 
 def parse_batches(text: str) -> tuple[str, ...]:
@@ -92,7 +93,7 @@ def _roll_batch(run: Run, part: str, batch: Sequence[Roll], stages: Sequence[Sta
             name = stage.__name__
             if name == "apply" and run.request.command == "rollback":
                 continue
-            rolls = [roll for roll in batch if roll.alive and (roll.switches or name in FOR_FILES)]
+            rolls = [roll for roll in batch if _goes_through(run, roll, name)]
             if not rolls:
                 continue
             errors = _perform(run, part, stage, rolls)
@@ -112,6 +113,12 @@ def _roll_batch(run: Run, part: str, batch: Sequence[Roll], stages: Sequence[Sta
         lambda host: verify_roll(run, next(roll for roll in changed if roll.host == host)),
         [roll.host for roll in changed],
     ).all()
+
+
+def _goes_through(run: Run, roll: Roll, stage: str) -> bool:
+    if stage in FOR_PROCESSES and run.settings[roll.host][roll.part].host_stack().kind == "static":
+        return False
+    return roll.alive and (roll.switches or stage in FOR_FILES)
 
 
 def _perform(run: Run, part: str, stage: Stage, rolls: Sequence[Roll]) -> dict[str, Exception]:

@@ -19,7 +19,7 @@ from tests.bench.peers.tools import Place, Stackpin
 pytestmark = pytest.mark.timeout(900)
 
 # SSH execs per host. "First" is a run without a list of the facts that deploys read before.
-SITE = 39  # its first deploy on a bare host: 15 of them apply the two stacks
+SITE = 30  # its first deploy on a bare host: 12 of them apply the two stacks
 PLAN_FIRST, PLAN = 2, 1
 DRIFT_FIRST, DRIFT = 2, 1
 RESOURCES_FIRST, RESOURCES = 2, 1  # looking at the 64 resources of the benchmark

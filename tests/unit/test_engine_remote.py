@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
 import zlib
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from facts.stacks import StackState
 from stackpin.engine import remote as module
+from stackpin.engine.bundle import host_program as build
 from stackpin.engine.gather.jobs import Job
 from stackpin.engine.gather.memory import Memory
 from stackpin.engine.gather.script import Output
@@ -67,14 +70,41 @@ def test_no_lease_no_token() -> None:
 
 
 def test_a_missing_program_is_uploaded_once() -> None:
-    remote = Scripted(Ran(90, b"", ""), Ran(0, b"", ""), answer({"ok": True}))
+    remote = Scripted(Ran(90, b"", ""), answer({"ok": True}))
     remote.call("state", "crm")
-    assert [stdin for _, stdin in remote.asked][1] == b"program"
-    assert remote.asked[0] == remote.asked[2]
+    (asked, payload), (placing, stdin) = remote.asked
+    assert stdin == b"program" + payload
+    assert placing.endswith(asked)
+    assert "count=7 " in placing
+
+
+def test_what_is_placed_answers_in_the_same_exec(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body, digest = build()
+    monkeypatch.setattr(module.bundle, "unpacked", lambda _digest: f"{tmp_path}/run/host.pyz")
+    env = {"PATH": os.environ["PATH"], "STACKPIN_ROOT": str(tmp_path)}
+
+    def ran(stdin: bytes) -> subprocess.CompletedProcess[bytes]:
+        start = module.program.start(digest, "many", "crm")
+        text = f"{module.program.placing(digest, len(body))}; {start}"
+        return subprocess.run(
+            ["sh", "-c", text], input=stdin, env=env, capture_output=True, check=False
+        )
+
+    payload = module.program.asked(QUESTION).encode()
+    assert ran(body[:-9] + payload).returncode == module.program.NOT_PLACED
+    assert not (tmp_path / "run/host.pyz").exists()
+    for _ in range(2):  # another run may have placed it meanwhile
+        done = ran(body + payload)
+        assert json.loads(done.stdout)["answers"][0]["installed"] is False, done.stderr
+    assert (tmp_path / "run").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "run/host.pyz/zip").read_bytes() == body
+    assert [path.name for path in (tmp_path / "run").iterdir() if path.name == "host.pyz"]
 
 
 def test_an_upload_that_fails_names_the_remedy() -> None:
-    remote = Scripted(Ran(90, b"", ""), Ran(1, b"", "Permission denied"))
+    remote = Scripted(Ran(90, b"", ""), Ran(91, b"", "Permission denied"))
     with pytest.raises(RemoteError, match="sudo"):
         remote.call("state", "crm")
 

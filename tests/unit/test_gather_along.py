@@ -13,6 +13,7 @@ from pyinfra.connectors.ssh import SSHConnector
 from pyinfra.connectors.util import CommandOutput, OutputLine, make_unix_command
 from test_gather_script import HOSTILE
 
+from operations.sending import FileThenText
 from stackpin.engine.gather import connector as connector_module
 from stackpin.engine.gather.along import trip
 from stackpin.engine.gather.connector import remembering
@@ -229,8 +230,8 @@ def test_a_file_as_input(remembered: Any, tmp_path: Path, monkeypatch: pytest.Mo
     remembered.state = None
     remembered.client = SimpleNamespace(get_transport=lambda: transport)
 
-    def converse(_channel: Any, command: str, file: Any) -> Any:
-        assert (command, file.read()) == ("sh -c 'cat >x'", b"\xff\x00")
+    def converse(_channel: Any, command: str, file: Any, rest: bytes) -> Any:
+        assert (command, file.read(), rest) == ("sh -c 'cat >x'", b"\xff\x00", b"{}")
         return SimpleNamespace(status=1, stdout=b"", stderr="no room\n")
 
     monkeypatch.setattr(connector_module, "converse", converse)
@@ -241,15 +242,16 @@ def test_a_file_as_input(remembered: Any, tmp_path: Path, monkeypatch: pytest.Mo
     )
     remembered.memory.ahead = FACTS
     command = StringCommand("cat >x")
-    told = remembered.run_shell_command(command, _stdin=sent, _timeout=600, **SH)
+    given = FileThenText(sent, "{}")
+    told = remembered.run_shell_command(command, _stdin=given, _timeout=600, **SH)
     assert (told[0], told[1].stderr_lines) == (False, ["no room"])
 
-    def cut(*_: Any) -> Any:
+    def cut(*_: Any, **__: Any) -> Any:
         raise EOFError("closed")
 
     monkeypatch.setattr(connector_module, "converse", cut)
     with pytest.raises(OSError, match="closed"):  # what pyinfra takes for this host's failure
-        remembered.run_shell_command(command, _stdin=sent, **SH)
+        remembered.run_shell_command(command, _stdin=given, **SH)
     assert closed == ["channel", "channel"]
 
 

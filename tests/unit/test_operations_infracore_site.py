@@ -12,6 +12,7 @@ from fake_host import on_host, run
 from facts.files import Node, Tree
 from facts.nginx import DEFAULT_LINK, Listening, PackagedDefaultSite
 from facts.stacks import SlotPorts, StackState
+from facts.tls import Certificate, CertificateInfo
 from operations import infracore_edge, refusals, releases, volumes
 from stackpin.config.hoststack import SharedPort
 from stackpin.config.hoststack import SlotPorts as Ports
@@ -169,9 +170,11 @@ class Judge:
         self.there, self.refuses = there, refuses
         self.asked: list[tuple[str, str, Any]] = []
 
-    def fact(self, host: str, cls: type[Any], paths: Any = ()) -> Any:
+    def fact(self, host: str, cls: type[Any], paths: Any = (), **_: Any) -> Any:
         if cls is PackagedDefaultSite:
             return [80] if self.there else []
+        if cls is Certificate:
+            return CertificateInfo(("h1",), matches_key=True) if self.there else None
         return {path: NODE for path in paths if self.there and "stackpin" not in path}
 
     def call(self, host: str, command: str, part: str, payload: Any, **_: Any) -> None:

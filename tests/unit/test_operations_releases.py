@@ -12,6 +12,7 @@ from pyinfra.api.util import get_file_io
 
 from facts.files import Node, Tree
 from facts.nginx import PackagedDefaultSite
+from facts.stacks import PROGRAM as PYZ
 from facts.stacks import StackState
 from operations import nginx, notes, releases
 from operations.entries import File, Link
@@ -87,12 +88,14 @@ def test_an_upload_arrives_as_it_was_or_not_at_all(content, as_file, stock, tmp_
         release=release,
         artifact=given if as_file else content,
     )
-    assert called(commands) == ["receive", "rollout"]
-    sending = commands[:-2]
-    assert len(sending) == (3 if stock else 1)
-    source = sending[1].src if stock else sending[0].connector_arguments["_stdin"]
+    assert called(commands) == (["receive", "rollout"] if stock else ["rollout"])
+    sending = commands[:-1]
+    assert len(sending) == (4 if stock else 1)
+    given = sending[-1].connector_arguments["_stdin"]
+    source, asked = (sending[1].src, given) if stock else (given.source, given.text)
     with get_file_io(str(source) if isinstance(source, Path) else source) as file:
         sent = file.read()
+    assert stock or given.size == len(sent)
     assert (len(sent) < 2000) == (content is PROGRAM)
 
     def arrived(bytes_on_the_way, left_before=()):
@@ -106,14 +109,19 @@ def test_an_upload_arrives_as_it_was_or_not_at_all(content, as_file, stock, tmp_
             if isinstance(command, FileUploadCommand):
                 Path(command.dest.replace(there, str(folder))).write_bytes(bytes_on_the_way)
                 continue
+            text = str(command).replace(there, str(folder))
+            text = text.replace(f"python3 {PYZ} receive crm", f"cat >{folder}.received")
             ran = subprocess.run(
-                ["sh", "-c", str(command).replace(there, str(folder))],
+                ["sh", "-c", text],
                 check=False,
                 capture_output=True,
-                input=bytes_on_the_way,
+                input=asked.encode() if stock else bytes_on_the_way + asked.encode(),
             )
-        named = folder / digest
-        assert named.exists() == (ran.returncode == 0)
+            if ran.returncode:
+                break
+        named, received = folder / digest, Path(f"{folder}.received")
+        assert named.exists() == received.exists() == (ran.returncode == 0)
+        assert not received.exists() or received.read_text() == asked
         assert [path.name for path in folder.iterdir()] == [digest] or ran.returncode
         assert all(path.stat().st_mode & 0o777 == 0o600 for path in folder.glob("*[!z]"))
         return named.read_bytes() if named.exists() else ran.stderr.decode()
@@ -135,7 +143,7 @@ def test_an_upload_without_a_place_says_so_and_not_that_it_was_damaged():
         artifact=b"bytes",
     )
     text = str(commands[0]).replace("/var/lib/stackpin/crm", "/dev/null")
-    ran = subprocess.run(["sh", "-c", text], check=False, capture_output=True, input=b"bytes")
+    ran = subprocess.run(["sh", "-c", text], check=False, capture_output=True, input=b"bytes{}")
     assert ran.returncode != 0
     assert b"Not a directory" in ran.stderr
     assert b"damaged" not in ran.stderr

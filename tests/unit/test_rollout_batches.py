@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from stackpin.config.crm import CrmSettings
 from stackpin.config.load import load
+from stackpin.config.portal import PortalSettings
 from stackpin.config.stacks import stack
 from stackpin.engine.remote import RemoteBroken, RemoteGate, RemoteLost, RemoteRefused
 from stackpin.engine.session import Mapped
@@ -113,6 +115,17 @@ def test_all_goes_well() -> None:
     assert session.of("b") == expected
     # The canary is through before the others begin.
     assert session.calls.index(("b", "backup")) > session.calls.index(("a", "retire"))
+
+
+def test_files_have_no_process_to_rehearse_start_and_gate() -> None:
+    session = FakeSession("a")
+    run = make_run(session)
+    run.request = replace(run.request, stack=stack("portal"))
+    data = {"portal_server_name": "crm.example.org"}
+    run.settings["a"] = {"portal": load(PortalSettings, "portal_", data, "a")}
+    run.rolls[:] = [Roll("a", "portal", "old", "new")]
+    assert exit_code(roll_out(run)) == 0
+    assert session.of("a") == ["begin", "switch", "probe", "fresh", "confirm", "retire"]
 
 
 @pytest.mark.parametrize("stage", STAGES[2:8])

@@ -28,6 +28,8 @@ class Hosts:
         error = self.trouble(host, command)
         if error:
             raise error
+        if command == "state":  # asked with each lease that is taken, and answered after all
+            return {"stack": stack}
         key = (host, stack)
         other = self.held.get(key) not in (None, payload["token"])
         if command == "lock-acquire":

@@ -8,7 +8,6 @@ stay pyinfra's own.
 # ruff: noqa: ANN401 - what pyinfra passes on is passed on as it comes
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -22,6 +21,7 @@ from pyinfra.connectors.base import BaseConnector
 from pyinfra.connectors.ssh import SSHConnector
 from pyinfra.connectors.util import CommandOutput, OutputLine, make_unix_command_for_host
 
+from operations.sending import FileThenText
 from stackpin.engine.channel import converse
 from stackpin.engine.gather import along, fact_list, jobs
 from stackpin.engine.gather.memory import Memory
@@ -84,8 +84,9 @@ class _Remembering(SSHConnector):
             return super().run_shell_command(command, print_output, print_input, **arguments)
         if _in_fact.depth:
             return self._fact(command, arguments)
-        if isinstance(arguments.get("_stdin"), Path | io.BytesIO):
-            return self._feed(command, arguments["_stdin"], arguments)
+        given = arguments.get("_stdin")
+        if isinstance(given, FileThenText):
+            return self._feed(command, given.source, arguments, given.text.encode())
         return self._change(command, arguments, print_output, print_input)
 
     def put_file(
@@ -125,8 +126,13 @@ class _Remembering(SSHConnector):
             memory.keep(generation + 1, found)
         return status, output
 
-    def _feed(self, text: StringCommand, source: Any, arguments: Mapping[str, Any]) -> Result:
-        """Run a command whose standard input is a file's content: a path, or an open one."""
+    def _feed(
+        self, text: StringCommand, source: Any, arguments: Mapping[str, Any], rest: bytes = b""
+    ) -> Result:
+        """Run a command whose standard input is a file's content, and `rest` behind it.
+
+        `source` is a path, or an open file.
+        """
         rights = {name: value for name, value in arguments.items() if name not in NOT_RIGHTS}
         command = make_unix_command_for_host(self.state, self.host, text, **rights)
         transport = self.client.get_transport() if self.client else None
@@ -136,7 +142,7 @@ class _Remembering(SSHConnector):
         with self.memory.changing(), get_file_io(given, mode="rb") as file:
             channel = transport.open_session()
             try:
-                ran = converse(channel, command.get_raw_value(), file)
+                ran = converse(channel, command.get_raw_value(), file, rest=rest)
             except EOFError as error:
                 raise OSError(str(error)) from error  # what pyinfra expects of a broken connection
             finally:

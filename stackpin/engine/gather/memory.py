@@ -75,6 +75,12 @@ class Memory:
         self._outputs.clear()
         self._answers.clear()
 
+    def expire(self, age: float) -> None:
+        """Forget everything if anything of it was read more than `age` seconds ago."""
+        read = [when for when, _ in (*self._outputs.values(), *self._answers.values())]
+        if read and time.monotonic() - min(read) > age:
+            self.forget()
+
     @contextmanager
     def unasked(self) -> Iterator[None]:
         """Let facts be `offline`: what is not known is only collected."""
