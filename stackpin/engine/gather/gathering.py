@@ -63,14 +63,20 @@ class Gathering:
         """
         if not self.on:
             return True
-        for host, parts in places.items():
+
+        def one(host: str) -> None:
             memory = self.memories[host]
             if host in calls:
                 memory.calls = list(calls[host])
             if not memory.live:
                 with memory.unasked():
-                    render(session.pyinfra_host(host), self._list.entries(host, parts))
-        self._read_wanted(session, places)
+                    render(session.pyinfra_host(host), self._list.entries(host, places[host]))
+            wanted = memory.take()
+            if wanted:
+                self.read(session, host, wanted)
+
+        # One host answers while the next one's commands are rendered.
+        session.map(one, list(places)).all()
         return not any(self.memories[host].calls for host in places)
 
     def learn(self, session: Asked, hosts: Collection[str]) -> bool:
