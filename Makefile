@@ -15,8 +15,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Tests start Python some hundred times: what it compiles is kept, wherever that is switched off.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup system browser artifacts test test-fast ruff mypy unit-host unit-real unit-rest \
-  test-lab test-long test-browser demo demo-fleet demo-infracore demo-all bench lock clean
+.PHONY: help setup system browser artifacts test test-fast ruff mypy unit-host unit-made unit-real \
+  unit-rest test-lab test-long test-browser demo demo-fleet demo-infracore demo-all bench lock clean
 
 help:
 	@sed -n '2,4s/^# *//p' Makefile
@@ -46,9 +46,9 @@ artifacts: setup
 
 # --- checks -----------------------------------------------------------------------------------
 # Side by side, each printed whole when it ends: linters, types and the unit tests in three parts.
-FAST := ruff mypy unit-host unit-real unit-rest
+FAST := ruff mypy unit-host unit-made unit-real unit-rest
 test-fast: setup
-	@$(MAKE) --no-print-directory -j5 --output-sync=target $(FAST)
+	@$(MAKE) --no-print-directory -j6 --output-sync=target $(FAST)
 
 ruff: setup
 	$(BIN)/ruff check .
@@ -58,20 +58,24 @@ mypy: setup
 	$(BIN)/mypy
 
 # In one process each: gevent, which pyinfra needs, does not suit xdist's workers.
-# The parts take about the same time: the programs that run on hosts, what talks to real processes
-# and servers and so waits while others work, and everything else.
+# The parts take about the same time: the programs that run on hosts, what is made by real builds
+# and what talks to real processes and servers, which wait while others work, and everything else.
 UNIT := $(wildcard tests/unit/test_*.py)
 HOST := $(wildcard $(addprefix tests/unit/test_,host_*.py crm_*.py))
-REAL := $(wildcard $(addprefix tests/unit/test_,artifacts_*.py fleet_facts.py infracore_*.py load.py \
-  notify.py pin_*.py registry_*.py rollout_lease.py signals.py))
+MADE := $(wildcard $(addprefix tests/unit/test_,artifacts_*.py infracore_*.py))
+REAL := $(wildcard $(addprefix tests/unit/test_,fleet_facts.py load.py notify.py pin_*.py \
+  registry_*.py rollout_lease.py signals.py))
 unit-host: setup
 	$(BIN)/pytest -q $(HOST)
+
+unit-made: setup
+	$(BIN)/pytest -q $(MADE)
 
 unit-real: setup
 	$(BIN)/pytest -q $(REAL)
 
 unit-rest: setup
-	$(BIN)/pytest -q $(filter-out $(HOST) $(REAL),$(UNIT))
+	$(BIN)/pytest -q $(filter-out $(HOST) $(MADE) $(REAL),$(UNIT))
 
 # Lab tests mostly wait for gates and timers: four files at once, each with hosts of its own.
 PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder --durations=15
