@@ -1,7 +1,7 @@
 # Everything Stackpin needs, from a bare Debian 12/13 or Ubuntu 24.04 machine (as root for the lab).
 #   make demo       the CRM's story on a real host of your own machine (demo-fleet, demo-infracore; demo-all)
 #   make test       lint, types, unit, lab (real hosts) and browser tests; test-long: the longest ones
-#   make test-fast  lint, types and unit tests only: no host, about a minute
+#   make test-fast  lint, types and unit tests only: no host, under a minute on two cores
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help

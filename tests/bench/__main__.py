@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stackpin.lab import Lab
-from tests.bench import fleet_gap, infracore_gap, planning, scaling, switching
+from tests.bench import fleet_gap, infracore_gap, phases, planning, scaling, switching
 from tests.bench.fleet import INVENTORY, REPOSITORY, Bench
 from tests.bench.page import measured, replaced
 from tests.bench.peers.comparing import compare
@@ -53,6 +53,7 @@ def simulated(_lab: Lab, _folder: Path) -> Sections:
 BENCHMARKS: dict[str, Callable[[Lab, Path], Sections]] = {
     "site": site,
     "peers": peers,
+    "phases": lambda lab, folder: [phases.section(list(phases.measure(lab, folder)))],
     "fleet_gap": lambda lab, folder: [fleet_gap.section(list(fleet_gap.measure(lab, folder)))],
     "infracore_gap": lambda lab, folder: [
         infracore_gap.section(list(infracore_gap.measure(lab, folder)))
