@@ -14,6 +14,8 @@ from operations.packing import packed
 
 __all__ = ["FileThenText", "sent"]
 
+LIMIT = 600  # seconds that a host may take to do with a file what it came for
+
 
 @dataclass(frozen=True)
 class FileThenText:
@@ -57,7 +59,8 @@ def sent(
         # dd: it reads no byte too many, and leaves the rest to what comes after.
         reading = f"dd bs=64K iflag=fullblock,count_bytes count={given.size} status=none"
         unpacking = " | gzip -dc" if smaller else ""
-        text = f"{making} && {{ {reading}{unpacking} >{part} && {checking}; }} &&"
+        # No time limit counts for an upload; what comes after it has the usual one.
+        text = f"{making} && {{ {reading}{unpacking} >{part} && {checking}; }} && timeout {LIMIT}"
         yield StringCommand(text, *then.bits, _stdin=given)  # type: ignore[arg-type] # it takes files
         return
     yield StringCommand(making)

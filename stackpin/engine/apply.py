@@ -12,7 +12,7 @@ from stackpin.engine.session import Session
 __all__ = ["Applied", "apply"]
 
 
-FRESH = 10.0  # seconds that what was read of a host, under the lease, is taken for what is so
+FRESH = 10.0  # seconds that what a plan read of a host is taken for what is so
 
 
 @dataclass(frozen=True)

@@ -252,7 +252,8 @@ class Remote:
         """Put several questions in one exec; each answer, a document or a RemoteError, in order.
 
         Only for commands that change nothing, and for leases, which come before all questions.
-        What is answered to questions is remembered with `keep`. Raises RemoteError itself when the
+        What is answered to questions is remembered with `keep`, for when nobody else works on the
+        host. Raises RemoteError itself when the
         host did not answer at all.
         """
         answers: list[Any] = [self.memory.answer(call) for call in calls]

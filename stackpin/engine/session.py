@@ -118,7 +118,7 @@ class Session:
         keep: bool = False,
     ) -> list[Any]:
         """Put several questions in one exec (see Remote.many)."""
-        return self.remote(host).many(calls, timeout=timeout, keep=keep)
+        return self.remote(host).many(calls, timeout=timeout, keep=keep and self.gathering.on)
 
     def fact(self, host: str, cls: type[FactBase[T]], **kwargs: Any) -> T:  # noqa: ANN401 - the fact's own
         """Return a fact of `host` (see Remote.fact)."""

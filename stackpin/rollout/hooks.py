@@ -49,6 +49,10 @@ def call_hook(run: Run, stage: str, hosts: Sequence[str], part: str = "") -> Non
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise HookFailed(f"{path}: {error}") from error
+    finally:
+        # It may have changed any host, past all that is remembered of them.
+        for memory in run.opened.gathering.memories.values() if run.opened else ():
+            memory.forget()
     for line in done.stdout.splitlines():
         run.progress.say(f"{path}: {line}")
     if done.returncode != 0:

@@ -21,6 +21,7 @@ __all__ = ["Lease", "leases"]
 
 WAIT_STEP = 2.0
 CALL_TIMEOUT = 30.0
+LOOK_TIMEOUT = 90.0  # a state waits for docker, 30 s at the most, and sums up a release's files
 
 
 class Says(Protocol):
@@ -125,8 +126,11 @@ class Lease:
         def one(host: str) -> None:
             parts = self._parts[host] if isinstance(self._parts, Mapping) else self._parts
             refused = None
+            # Noted first: without an answer they may be taken all the same, and are given back.
+            self._held.update({(host, part): time.monotonic() for part in parts})
             for part, answer in self._ask(host, "lock-acquire", parts):
                 if isinstance(answer, RemoteError):
+                    del self._held[host, part]
                     refused = refused or answer
                     continue
                 self._held[host, part] = time.monotonic()
@@ -154,7 +158,8 @@ class Lease:
         looks = self._looks and command == "lock-acquire"
         if looks:
             calls += [("state", part, {}) for part in parts]
-        answers = self._session.many(host, calls, timeout=CALL_TIMEOUT, keep=looks)
+        timeout = LOOK_TIMEOUT if looks else CALL_TIMEOUT
+        answers = self._session.many(host, calls, timeout=timeout, keep=looks)
         return list(zip(parts, answers, strict=False))
 
     def _beat(self) -> None:

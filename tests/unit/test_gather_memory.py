@@ -153,3 +153,17 @@ def test_a_damaged_fact_list_is_an_empty_one(cache: Path, text: str) -> None:
     (path,) = cache.iterdir()
     path.write_text(text)
     assert FactList("i", "crm").entries("a", ["crm"]) == []
+
+
+def test_what_is_too_old_makes_all_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory, now = Memory(), 100.0
+    monkeypatch.setattr("stackpin.engine.gather.memory.time.monotonic", lambda: now)
+    memory.keep(0, {Job("id", ()): Output(0, ("0",), ())})
+    now = 105.0
+    memory.keep(0, {}, [(("state", "crm", {}), {"ok": True})])
+    memory.expire(10.0)
+    assert memory.known()
+    now = 111.0
+    memory.expire(10.0)
+    assert not memory.known()
+    assert memory.answer(("state", "crm", {})) is None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,11 +17,13 @@ from stackpin.config.crm import CrmSettings
 from stackpin.config.load import load
 from stackpin.config.portal import PortalSettings
 from stackpin.config.stacks import stack
+from stackpin.engine.gather.memory import Memory
 from stackpin.engine.remote import RemoteBroken, RemoteGate, RemoteLost, RemoteRefused
 from stackpin.engine.session import Mapped
 from stackpin.errors import Refused
 from stackpin.rollout import rolling, undoing
 from stackpin.rollout.closing import exit_code
+from stackpin.rollout.hooks import HookFailed, call_hook
 from stackpin.rollout.model import Request, Roll, Run
 from stackpin.rollout.progress import Silent
 from stackpin.rollout.rolling import batches, parse_batches, roll_out
@@ -382,3 +386,22 @@ def test_bad_batches(text: str) -> None:
 
 def test_good_batches() -> None:
     assert parse_batches("1, 25%,100%") == ("1", "25%", "100%")
+
+
+def test_what_is_remembered_of_hosts_is_forgotten_when_a_hook_ran(tmp_path: Path) -> None:
+    session = FakeSession("a")
+    memory = Memory()
+    session.gathering = SimpleNamespace(memories={"a": memory})  # type: ignore[attr-defined]
+    run = make_run(session, hooks=tmp_path)
+
+    def knows() -> bool:
+        memory.keep(memory.generation, {}, [(("state", "crm", {}), {"ok": True})])
+        with suppress(HookFailed):
+            call_hook(run, "apply", ["a"], "crm")
+        return memory.answer(("state", "crm", {})) is not None
+
+    assert knows()
+    for text in ("exit 0", "exit 1"):
+        (tmp_path / "apply").write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / "apply").chmod(0o755)
+        assert not knows()

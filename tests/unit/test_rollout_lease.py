@@ -98,6 +98,22 @@ def test_all_or_none() -> None:
     assert hosts.tokens == {}
 
 
+def test_a_lease_taken_without_an_answer_is_given_back() -> None:
+    hosts = Hosts()
+    many = hosts.many
+
+    def lost_on_the_way_back(host: str, calls: Any, **options: Any) -> list[Any]:
+        answers = many(host, calls, **options)
+        if host == "b" and calls[0][0] == "lock-acquire":
+            raise RemoteLost("b", "no answer within 90 s")
+        return answers
+
+    hosts.many = lost_on_the_way_back  # type: ignore[method-assign]
+    with pytest.raises(RemoteLost):
+        take(hosts)
+    assert hosts.held == {}
+
+
 def test_waits_for_a_holder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WAIT_STEP", 0.01)
     hosts = Hosts()

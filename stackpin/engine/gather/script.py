@@ -98,7 +98,7 @@ def _commands(
     lines = [
         'd=$(mktemp -d "${TMPDIR:-/tmp}/stackpin-XXXXXXXX") || exit',
         "trap 'rm -rf \"$d\"' EXIT",
-        f't=; command -v timeout >/dev/null 2>&1 && t="timeout {SECONDS}"',
+        f't=; command -v timeout >/dev/null 2>&1 && t="timeout -s KILL {SECONDS}"',
     ]
     # Questions take longest, each has a lane of its own; commands share theirs, in turn.
     questions = [[one] for one in jobs if isinstance(one[1], Question)]
