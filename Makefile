@@ -45,7 +45,7 @@ artifacts: setup
 	@$(BIN)/python -m stackpin.lab.apps.infracore.build --out artifacts/infracore
 
 # --- checks -----------------------------------------------------------------------------------
-# Side by side, each printed whole when it ends: linters, types and the unit tests in three parts.
+# Side by side, each printed whole when it ends: linters, types and the unit tests in four parts.
 FAST := ruff mypy unit-host unit-made unit-real unit-rest
 test-fast: setup
 	@$(MAKE) --no-print-directory -j6 --output-sync=target $(FAST)

@@ -115,14 +115,12 @@ def _brought(
     stack: str, release: Release, artifact: Path | bytes | None
 ) -> Generator[PyinfraCommand, None, None]:
     """Send what the host lacks, and have it take the release in."""
-    if artifact is None:
-        yield _receive(stack, release)
-        return
-    sha256 = release.artifact_sha256
-    directory = f"/var/lib/stackpin/{stack}/incoming"
-    arrived = f"{directory}/{sha256}"
-    node = host.get_fact(Tree, paths=[arrived]).get(arrived)
-    if node and node.sha256 == sha256:
-        yield _receive(stack, release)
-        return
-    yield from sent(artifact, sha256, directory, _receive(stack, release))
+    if artifact is not None:
+        sha256 = release.artifact_sha256
+        directory = f"/var/lib/stackpin/{stack}/incoming"
+        arrived = f"{directory}/{sha256}"
+        node = host.get_fact(Tree, paths=[arrived]).get(arrived)
+        if node is None or node.sha256 != sha256:
+            yield from sent(artifact, sha256, directory, _receive(stack, release))
+            return
+    yield _receive(stack, release)

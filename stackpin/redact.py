@@ -16,10 +16,8 @@ from urllib.parse import quote, quote_plus
 from stackpin.config.envfile import render_env, unwritable
 
 MASK = "***"
-_QUOTERS = 2  # repr of a JSON text and the like: forms of forms
-
-
 SHORTEST = 8  # characters of a secret; a shorter one could not be kept out without holes
+_QUOTERS = 2  # repr of a JSON text and the like: forms of forms
 _known: frozenset[str] = frozenset()
 
 

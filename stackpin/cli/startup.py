@@ -23,7 +23,7 @@ def prepare_imports() -> None:
     # And nobody needs them looked through once more when the process ends.
     atexit.register(gc.freeze)
     _remember_entry_points()
-    # For a "Match exec" in the user's SSH configuration only; it brings asyncio and a YAML reader.
+    # For a "Match exec" in the user's SSH configuration only; it brings a YAML reader, and more.
     _put_off("invoke")
 
 

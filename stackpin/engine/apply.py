@@ -11,7 +11,6 @@ from stackpin.engine.session import Session
 
 __all__ = ["Applied", "apply"]
 
-
 FRESH = 10.0  # seconds that what a plan read of a host is taken for what is so
 
 

@@ -9,15 +9,15 @@ from typing import Any
 from stackpin.host import main
 from stackpin.host.errors import refused
 from stackpin.host.questions import LEASES, READING
-from stackpin.host.stack import Stack, host_root
+from stackpin.host.stack import Stack
+from stackpin.host.timer import INSTALLED
 
 __all__ = ["COMMANDS", "many"]
 
 AT_ONCE = 8
-PROGRAM = "usr/local/lib/stackpin/host.pyz"
 
 
-def many(_stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
+def many(stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
     """Answer several commands at once: many {calls: [{command, stack, payload?}]}.
 
     -> {answers: [{ok: true, ...} or {ok: false, error: {kind, message, detail}}], installed}, in
@@ -31,7 +31,7 @@ def many(_stack: Stack, payload: dict[str, Any]) -> dict[str, Any]:
         if call.get("command") not in READING | LEASES:
             expected = ", ".join(sorted(READING | LEASES))
             raise refused(f"many: command {call.get('command')!r}; expected one of {expected}")
-    return {"answers": _answers(calls), "installed": _installed()}
+    return {"answers": _answers(calls), "installed": _installed(stack)}
 
 
 def _answers(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -51,10 +51,10 @@ def _at_once(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return list(pool.map(_one, calls))
 
 
-def _installed() -> str:
+def _installed(stack: Stack) -> str:
     mine = Path(sys.path[0])  # an archive, or the folder it was unpacked to
     try:
-        there = (host_root() / PROGRAM).read_bytes()
+        there = stack.at(INSTALLED).read_bytes()
     except FileNotFoundError:
         return "none"
     try:

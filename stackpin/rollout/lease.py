@@ -160,7 +160,7 @@ class Lease:
             calls += [("state", part, {}) for part in parts]
         timeout = LOOK_TIMEOUT if looks else CALL_TIMEOUT
         answers = self._session.many(host, calls, timeout=timeout, keep=looks)
-        return list(zip(parts, answers, strict=False))
+        return list(zip(parts, answers[: len(parts)], strict=True))
 
     def _beat(self) -> None:
         while True:
